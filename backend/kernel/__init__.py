@@ -1,0 +1,1 @@
+"""What everything stands on: ids, clock, errors, limits. Imports nothing of ours."""

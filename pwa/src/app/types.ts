@@ -1,0 +1,183 @@
+// The door between the phone's data (core.ts) and its screens. Screens know nothing of ops, clocks or IndexedDB.
+import type { ComputedRef, Ref, ShallowRef } from "vue";
+
+export type Lang = "zh" | "en";
+export type Label = { zh: string; en: string };
+
+/** A refusal as the catalogue has it; `params` fill its sentences. */
+export class AppError extends Error {
+  constructor(
+    readonly code: string,
+    readonly params: Record<string, unknown> = {},
+  ) {
+    super(code);
+  }
+}
+
+/** A document as screens and CEL see it: plain values, absent fields null, sets as lists ordered by clock. */
+export interface View {
+  id: string;
+  kind: string;
+  version: number;
+  status: string;
+  [field: string]: unknown;
+}
+
+export interface Doc {
+  key: string;
+  seq: number;
+  /** The server's document with this phone's unsent and unanswered ops replayed on top. */
+  view: View;
+  /** Something in it is this phone's claim: the server has not agreed yet. */
+  pending: boolean;
+  /** An op of mine on it was refused or is parked. */
+  troubled: boolean;
+}
+
+export interface LocalPerson {
+  id: string;
+  names: Label;
+  hasPin: boolean;
+}
+
+export interface Me {
+  id: string;
+  names: Label;
+  device: number;
+  caps: Record<string, string[]>;
+  has(cap: string, area?: string | null): boolean;
+}
+
+export type OutboxState = "queued" | "sending" | "accepted" | "refused" | "parked";
+
+/** One thing the worker said, as the outbox shows it: ops of one doing are grouped. */
+export interface OutboxItem {
+  op: string;
+  n: number;
+  at: number;
+  author: string;
+  doc: string;
+  verb: "new" | "set" | "add" | "act";
+  /** transition, set or first field name */
+  what: string;
+  state: OutboxState;
+  code?: string;
+  params?: Record<string, unknown>;
+}
+
+export interface MediaItem {
+  sha256: string;
+  type: string;
+  size: number;
+  sent: number;
+  at: number;
+  state: "queued" | "sending" | "sent" | "failed";
+  code?: string;
+}
+
+export interface MediaValue {
+  sha256: string;
+  type: string;
+  size: number;
+  w: number;
+  h: number;
+}
+
+export interface Place {
+  lat: number;
+  lon: number;
+  accuracy_m: number;
+  source: "gps" | "tag";
+  tag?: string;
+  phone_at: number;
+  at: number;
+}
+
+export interface SyncState {
+  online: boolean;
+  /** Unix ms of the last finished pull, null before the first */
+  last: number | null;
+  running: boolean;
+  /** while a first pull runs */
+  first: { done: number; total: number } | null;
+  /** why sync waits: `auth.expired` asks for sign-in, `device.forked` … */
+  trouble: { code: string; params: Record<string, unknown> } | null;
+  clockUnsure: boolean;
+}
+
+export interface StorageState {
+  persistent: boolean;
+  used: number;
+  quota: number;
+  nearlyFull: boolean;
+}
+
+export interface Answer {
+  ok: boolean;
+  code?: string;
+  params?: Record<string, unknown>;
+}
+
+export interface Core {
+  boot(): Promise<void>;
+  people: ShallowRef<LocalPerson[]>;
+  me: ShallowRef<Me | null>;
+  /** none: nobody has signed in · locked: a PIN opens it · open · setPin: signed in, no PIN yet */
+  lock: Ref<"none" | "locked" | "open" | "setPin">;
+  signIn(username: string, password: string): Promise<void>;
+  setUp(code: string, names: Label, username: string, password: string): Promise<void>;
+  setPin(pin: string): Promise<void>;
+  /** throws AppError auth.pin_wrong {left}, auth.pin_cleared, auth.pin_wait {seconds} */
+  unlock(person: string, pin: string): Promise<void>;
+  lockNow(): void;
+  signOut(): Promise<void>;
+  /** a supervisor, in person: opens `person`'s space on this phone with a new PIN to be set */
+  resetPin(person: string, username: string, password: string): Promise<void>;
+
+  doc(key: string | (() => string | null)): ComputedRef<Doc | undefined>;
+  list(kind: string, where?: (d: Doc) => boolean): ComputedRef<Doc[]>;
+  get(key: string): Doc | undefined;
+  /** compiled kind; undefined while it has not been pulled */
+  kind(name: string, version?: number): KindFile | undefined;
+  kinds(): KindFile[];
+
+  create(kind: string, fields: Record<string, unknown>, opts?: { anonymous?: boolean }): Promise<string>;
+  set(key: string, fields: Record<string, unknown>): Promise<void>;
+  add(key: string, set: string, item: Record<string, unknown>): Promise<string>;
+  act(key: string, transition: string, input?: Record<string, unknown>): Promise<void>;
+  /** what the phone's own machine says now, before anything is written */
+  may(key: string, transition: string, input?: Record<string, unknown>): Answer;
+  mayCreate(kind: string, fields?: Record<string, unknown>): Answer;
+
+  outbox: ShallowRef<OutboxItem[]>;
+  uploads: ShallowRef<MediaItem[]>;
+  unsent: ComputedRef<{ count: number; oldestAt: number | null }>;
+  /** the worker has read a refusal and is done with it */
+  dismiss(op: string): Promise<void>;
+  exportQueue(): Promise<Blob>;
+  syncNow(): Promise<void>;
+  sync: Ref<SyncState>;
+  storage: Ref<StorageState>;
+  askPersistent(): Promise<boolean>;
+
+  /** downsizes, hashes, keeps, queues; resolves when it is safely on this phone */
+  keepPhoto(file: Blob): Promise<MediaValue>;
+  /** object URL of a photo here or on the server; null while it is on its way */
+  photo(sha256: string, size: "thumb" | "screen" | "original"): Promise<string | null>;
+  /** server-corrected now, Unix ms */
+  now(): number;
+  /** authenticated request to our own server; throws AppError */
+  request<T>(path: string, init?: RequestInit): Promise<T>;
+  /** drafts: what a form holds before it is said; survives everything, per person */
+  draft<T>(id: string): Promise<T | undefined>;
+  keepDraft<T>(id: string, value: T): Promise<void>;
+  dropDraft(id: string): Promise<void>;
+}
+
+/** What a kind file says, after reading; see backend/flow/kind.py. FLOW's pwa/src/flow/kind.ts refines it. */
+export interface KindFile {
+  kind: string;
+  version: number;
+  title: Label;
+  [part: string]: unknown;
+}
