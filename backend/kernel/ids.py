@@ -5,7 +5,7 @@ Time and chance are arguments: `uuid7(ms, random)`.
 
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-NAMESPACE = uuid5(NAMESPACE_URL, "https://anlu.dev/ns")
+NAMESPACE = uuid5(NAMESPACE_URL, "urn:anlu:derived")
 """The one fixed namespace of every derived id. Never change it: phones derive the same ids offline."""
 
 SERVER_AUTHOR = "00000000-0000-0000-0000-000000000000"
