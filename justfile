@@ -95,7 +95,8 @@ _node_modules: _node
     set -eu
     cd pwa
     if ! cmp -s package-lock.json node_modules/.anlu-lock; then
-        npm ci --no-audit --no-fund --loglevel=error
+        # Not `npm ci`: it refuses a lock that lacks the optional binaries of other systems; what the lock has is taken as locked either way.
+        npm install --no-save --no-audit --no-fund --loglevel=error
         cp package-lock.json node_modules/.anlu-lock
     fi
 
