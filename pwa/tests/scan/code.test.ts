@@ -1,0 +1,13 @@
+import { describe, expect, it } from "vitest";
+import vectors from "../../../tests/vectors/tag_code.json";
+import { parse, typed } from "../../src/scan/code";
+
+describe("tag codes", () => {
+  it.each(vectors.parse)("$text is read as the server reads it: $why", ({ text, code }) => {
+    expect(parse(text)).toBe(code);
+  });
+
+  it.each(vectors.typed)("$code is shown as it is printed", ({ code, typed: shown }) => {
+    expect(typed(code)).toBe(shown);
+  });
+});
