@@ -70,7 +70,7 @@ def write_fields(body: Body, fields: Mapping[str, Any], e: int, device: int) -> 
 
 
 def put_patch(body: Body, patch: Mapping[str, Any]) -> None:
-    """Take over what the server says has changed, `{"set"?: {f: entry}, "add"?: {s: {id: entry}}, "status"?}`: its word stands over any clock."""
+    """Take over a patch, `{"set"?: {f: entry}, "add"?: {s: {id: entry}}, "status"?}`: the server's word stands over any clock."""
     body["fields"].update(patch.get("set", {}))
     for set_name, put in patch.get("add", {}).items():
         body["sets"].setdefault(set_name, {}).update(put)

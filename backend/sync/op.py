@@ -222,11 +222,10 @@ def op_id(data: bytes) -> str:
 
 def sealed_of(value: dict[str, Any]) -> str:
     """The hash in `{"sealed": hex}`. Raises Malformed if it is anything else."""
-    match value:
-        case {"sealed": str(found), **rest} if not rest and _HASH.fullmatch(found):
-            return found
-        case _:
-            _fail("sealed")
+    found = value.get("sealed")
+    if len(value) != 1 or not isinstance(found, str) or not _HASH.fullmatch(found):
+        _fail("sealed")
+    return found
 
 
 def sealed_hash(salt: bytes, text: str) -> str:
