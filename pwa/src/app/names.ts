@@ -1,0 +1,43 @@
+// How documents are called on screen. A reference is the plain id of a document of a known kind.
+import { label, t } from "../i18n";
+import type { Label, View } from "./types";
+import { useCore } from "./use";
+
+/** The name of a document: its names, else its title, number or code. */
+export function nameOf(view: View | undefined): string {
+  if (!view) return "";
+  const named = (view.names ?? view.name ?? view.title) as Label | string | null | undefined;
+  const text = label(named);
+  return text || String(view.number ?? view.code ?? view.key ?? "");
+}
+
+/** The document that a reference names, where this phone holds it. */
+export function refView(kind: string, id: unknown): View | undefined {
+  if (typeof id !== "string" || !id) return undefined;
+  return useCore().get(id.includes("/") ? id : `${kind}/${id}`)?.view;
+}
+
+export function refName(kind: string, id: unknown): string {
+  if (typeof id !== "string" || !id) return "";
+  const view = refView(kind, id);
+  if (view) return nameOf(view);
+  return kind === "person" ? t("person.unknown") : t("doc.not_here");
+}
+
+export const personName = (id: unknown): string => {
+  const { me } = useCore();
+  if (me.value && id === me.value.id) return label(me.value.names);
+  if (id === "00000000-0000-0000-0000-000000000000" || id === "server") return t("person.server");
+  return refName("person", id);
+};
+
+export const areaName = (id: unknown): string => refName("area", id);
+export const machineName = (id: unknown): string => refName("machine", id);
+
+/** "7号 铸造行车": number and name, as on the label. */
+export function machineTitle(view: View | undefined): string {
+  if (!view) return t("doc.not_here");
+  const name = nameOf(view);
+  const number = typeof view.number === "string" ? view.number : "";
+  return number && !name.includes(number) ? `${name} · ${number}` : name;
+}

@@ -1,0 +1,85 @@
+// What waits for this person: their own open checks, hazards given to them, hazards they must give to somebody.
+import { computed, type ComputedRef } from "vue";
+import { label, span, t, when } from "../i18n";
+import type { IconName, LevelName } from "../ui/icons";
+import { isCheck, levelOf } from "./kinds";
+import { areaName, machineTitle, refView } from "./names";
+import type { Doc } from "./types";
+import { useCore, useNow } from "./use";
+
+export interface Task {
+  key: string;
+  to: string;
+  level?: LevelName;
+  icon?: IconName;
+  what: string;
+  where: string;
+  long: string;
+  small: string;
+  late: boolean;
+  at: number;
+}
+
+export function useTasks(): ComputedRef<Task[]> {
+  const core = useCore();
+  const now = useNow(30_000);
+  const checks = core
+    .kinds()
+    .map((kind) => kind.kind)
+    .filter(isCheck);
+  const kinds = [...new Set(checks)];
+  const open = kinds.map((kind) => core.list(kind, (doc) => mine(doc)));
+  const hazards = core.list("hazard", (doc) => {
+    const me = core.me.value;
+    if (!me) return false;
+    const { status, assignee, area, reporter } = doc.view;
+    if ((status === "assigned" || status === "returned") && assignee === me.id) return true;
+    if (status === "done" && assignee !== me.id && me.has("supervise", area as string)) return true;
+    return status === "reported" && me.has("supervise", area as string) && (reporter !== me.id || true);
+  });
+
+  function mine(doc: Doc): boolean {
+    const me = core.me.value;
+    return doc.view.status === "open" && me !== null && (doc.view.author === me.id || doc.view.checker === me.id || doc.view.by === me.id);
+  }
+
+  return computed(() => {
+    const tasks: Task[] = [];
+    for (const list of open)
+      for (const doc of list.value) {
+        const machine = refView("machine", doc.view.machine);
+        const at = Number(doc.view.started_at ?? 0);
+        tasks.push({
+          key: doc.key,
+          to: `/checks/${doc.view.kind}/${doc.view.id}`,
+          icon: "tasks",
+          what: t("tasks.check", { what: machineTitle(machine) }),
+          where: areaName(doc.view.area),
+          long: at ? when(at, now.value) : "",
+          small: t("tasks.begun"),
+          late: false,
+          at,
+        });
+      }
+    for (const doc of hazards.value) {
+      const view = doc.view;
+      const due = typeof view.due_at === "number" ? view.due_at : null;
+      const late = due !== null && due < now.value;
+      const at = due ?? Number(view.reported_at ?? view.found_at ?? 0);
+      tasks.push({
+        key: doc.key,
+        to: `/hazards/${view.id}`,
+        level: levelOf(view.grade ?? view.level),
+        what: t(view.status === "reported" ? "tasks.assign" : view.status === "done" ? "tasks.review" : "tasks.rectify", {
+          what: label(view.title as string) || String(view.note || "") || machineTitle(refView("machine", view.machine)),
+        }),
+        where: areaName(view.area),
+        long: due === null ? "" : span(due - now.value),
+        small: due === null ? "" : t(late ? "tasks.late" : "tasks.left"),
+        late,
+        at,
+      });
+    }
+    return tasks.sort((a, b) => Number(b.late) - Number(a.late) || a.at - b.at);
+  });
+}

@@ -1,0 +1,136 @@
+// Our own small translator: Chinese in the first chunk, English and the refusals' sentences loaded when they are needed.
+// A text with " | " has two forms, chosen by `n`: "one thing | {n} things".
+import { ref, shallowRef } from "vue";
+import type { Label, Lang } from "../app/types";
+import zh from "./zh";
+
+export type Key = keyof typeof zh;
+type Params = Record<string, unknown>;
+interface Refusal {
+  zh: string;
+  en: string;
+  do: Label;
+}
+
+const STORED = "anlu.lang";
+const kept = typeof localStorage === "undefined" ? null : localStorage.getItem(STORED);
+
+export const lang = ref<Lang>("zh");
+const texts = shallowRef<Record<Key, string>>(zh);
+const catalogue = shallowRef<Record<string, Refusal>>({});
+
+export function fill(text: string, params: Params = {}): string {
+  const forms = text.split(" | ");
+  const form = forms.length > 1 ? (params.n === 1 ? forms[0] : forms[1]) : text;
+  return (form ?? text).replace(/\{(\w+)\}/g, (_, name: string) => say(params[name]));
+}
+
+function say(value: unknown): string {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toLocaleString(locale(), { maximumFractionDigits: 2 });
+  if (Array.isArray(value)) return value.map(say).join(lang.value === "zh" ? "、" : ", ");
+  if (typeof value === "object" && "zh" in value) return label(value as Label);
+  return String(value);
+}
+
+/** The text of a key in the language chosen, with its parameters filled in. */
+export function t(key: Key, params?: Params): string {
+  return fill(texts.value[key], params);
+}
+
+/** A text that comes from data (a kind's title, a name). */
+export function label(of: Partial<Label> | string | null | undefined): string {
+  if (!of) return "";
+  if (typeof of === "string") return of;
+  return of[lang.value] || of.zh || of.en || "";
+}
+
+export const locale = (): string => (lang.value === "zh" ? "zh-CN" : "en-GB");
+
+/** Resolves when the language is on screen. Chinese is always there; English comes from its own chunk. */
+export async function setLang(to: Lang): Promise<void> {
+  texts.value = to === "en" ? (await import("./en")).default : zh;
+  lang.value = to;
+  if (typeof document !== "undefined") document.documentElement.lang = to === "zh" ? "zh-CN" : "en";
+  if (typeof localStorage !== "undefined") localStorage.setItem(STORED, to);
+}
+
+/** Before the first paint: the language kept from last time. */
+export async function startLang(): Promise<void> {
+  if (kept === "en") await setLang("en");
+}
+
+const files = import.meta.glob<Record<string, Refusal>>("../../../backend/kernel/catalogue/*.json", { import: "default" });
+let loading: Promise<void> | undefined;
+
+/** Loads the sentences of the refusals, once; screens that show one await nothing: the text appears when it is here. */
+export function loadCatalogue(): Promise<void> {
+  loading ??= Promise.all(Object.values(files).map((load) => load())).then((parts) => {
+    catalogue.value = Object.assign({}, ...parts);
+  });
+  return loading;
+}
+
+/** Why something was refused and what to do, in the language chosen. Never the raw code. */
+export function refusal(code: string, params: Params = {}): { why: string; what: string } {
+  void loadCatalogue();
+  const entry = catalogue.value[code];
+  if (!entry) return { why: t("refusal.unknown"), what: t("refusal.unknown_do") };
+  return { why: fill(label(entry), params), what: fill(label(entry.do), params) };
+}
+
+// ---- dates, ages, sizes ----
+
+const two = (n: number): string => String(n).padStart(2, "0");
+
+export function clock(ms: number): string {
+  const d = new Date(ms);
+  return `${two(d.getHours())}:${two(d.getMinutes())}`;
+}
+
+export function day(ms: number): string {
+  return new Intl.DateTimeFormat(locale(), { month: "long", day: "numeric" }).format(ms);
+}
+
+export function weekday(ms: number): string {
+  return new Intl.DateTimeFormat(locale(), { weekday: "long" }).format(ms);
+}
+
+/** "14:06" today, "11月20日 14:06" before, with the year when it is another. */
+export function when(ms: number, now: number): string {
+  const d = new Date(ms);
+  const n = new Date(now);
+  if (d.toDateString() === n.toDateString()) return clock(ms);
+  const date =
+    d.getFullYear() === n.getFullYear()
+      ? new Intl.DateTimeFormat(locale(), { month: lang.value === "zh" ? "long" : "short", day: "numeric" }).format(ms)
+      : new Intl.DateTimeFormat(locale(), { year: "numeric", month: "short", day: "numeric" }).format(ms);
+  return `${date} ${clock(ms)}`;
+}
+
+/** A length of time in its largest whole unit: "2 分钟", "3 小时", "5 天". */
+export function span(ms: number): string {
+  const minutes = Math.floor(Math.abs(ms) / 60_000);
+  if (minutes < 1) return t("span.now");
+  if (minutes < 60) return t("span.minutes", { n: minutes });
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return t("span.hours", { n: hours });
+  return t("span.days", { n: Math.floor(hours / 24) });
+}
+
+export function ago(ms: number, now: number): string {
+  return now - ms < 60_000 ? t("span.just") : t("span.ago", { span: span(now - ms) });
+}
+
+/** Hours and minutes for a countdown: "5:26". */
+export function hoursMinutes(ms: number): string {
+  const minutes = Math.max(0, Math.ceil(ms / 60_000));
+  return `${Math.floor(minutes / 60)}:${two(minutes % 60)}`;
+}
+
+export function bytes(n: number): string {
+  if (n < 1_000) return `${n} B`;
+  if (n < 1_000_000) return `${Math.round(n / 1_000)} KB`;
+  if (n < 1_000_000_000) return `${(n / 1_000_000).toFixed(1)} MB`;
+  return `${(n / 1_000_000_000).toFixed(1)} GB`;
+}
