@@ -1,0 +1,75 @@
+"""What every store can do."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+
+class Row(Protocol):
+    """A row: values by name and by position."""
+
+    def __getitem__(self, key: Any) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
+    def keys(self) -> Any: ...
+
+
+class Tx(Protocol):
+    """A transaction. One task uses it at a time."""
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgres`."""
+        ...
+
+    async def all(self, sql: str, *params: Any) -> list[Row]:
+        """Every row of a query."""
+        ...
+
+    async def one(self, sql: str, *params: Any) -> Row | None:
+        """The first row of a query."""
+        ...
+
+    async def run(self, sql: str, *params: Any) -> int:
+        """Execute a statement; the count of rows it touched."""
+        ...
+
+    async def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute a statement for each row."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """What is done inside is undone, and only that, where it raises."""
+        ...
+
+    def among(self, column: str, position: int) -> str:
+        """The condition that `column` is one of the values in parameter `$position`, given as `listed(values)`."""
+        ...
+
+    def listed(self, values: Iterable[Any]) -> Any:
+        """Texts or whole numbers as one parameter, for `among`."""
+        ...
+
+
+class Store(Protocol):
+    """A database with kept connections."""
+
+    @property
+    def dialect(self) -> str: ...
+
+    def read(self) -> AbstractAsyncContextManager[Tx]:
+        """A snapshot to read from."""
+        ...
+
+    def write(self) -> AbstractAsyncContextManager[Tx]:
+        """The writer: waits for its turn, commits to disk at the end, rolls back where the block raises. Not inside another write of the same task."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection and end its thread."""
+        ...
+
+
+current_tx: ContextVar[Any] = ContextVar("anlu_tx", default=None)
+"""The transaction this task is in, for Piccolo's queries."""

@@ -1,0 +1,42 @@
+"""Migrations: numbered files in `migrations/`, each with `async def up(tx)`, run once, in order, in one transaction with the note that they ran.
+
+They only add: a server one version older still works on the newer schema, so an upgrade can go back.
+"""
+
+import importlib.util
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from backend.kernel.clock import Clock, wall_clock
+from backend.store.base import Store
+
+FOLDER = Path(__file__).resolve().parents[2] / "migrations"
+
+
+async def migrate(store: Store, *, folder: Path = FOLDER, clock: Clock = wall_clock) -> list[str]:
+    """Bring the schema up to date; the names of what ran. Raises ValueError where two files have one number."""
+    files = sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.py"))
+    numbers = [file.name[:4] for file in files]
+    if len(set(numbers)) != len(numbers):
+        raise ValueError("two migrations have the same number")
+    ran: list[str] = []
+    async with store.write() as tx:
+        await tx.run("CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, ran_at BIGINT NOT NULL)")
+        done = {row["name"] for row in await tx.all("SELECT name FROM migration")}
+        for file in files:
+            if file.stem in done:
+                continue
+            await _up(file)(tx)
+            await tx.run("INSERT INTO migration (name, ran_at) VALUES ($1, $2)", file.stem, clock())
+            ran.append(file.stem)
+    return ran
+
+
+def _up(file: Path) -> Callable[[Any], Awaitable[None]]:
+    spec = importlib.util.spec_from_file_location(f"migrations.{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    up: Callable[[Any], Awaitable[None]] = module.up
+    return up
