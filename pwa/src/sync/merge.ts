@@ -9,7 +9,7 @@
 //   caller knows that of what stands (`ids`), it decides; otherwise what stands stays.
 //
 // What an act writes is in the ledger's order, not the clocks': `writeFields`.
-import { type Author, canonical, type Values } from "./op";
+import { type Author, canonical, hasOwn, type Values } from "./op";
 
 export { canonical };
 
@@ -110,7 +110,7 @@ function byId(ids: Ids | undefined, place: string, opId: string): number {
 
 // A field may be called `constructor`: only own names count.
 function own<T>(record: Record<string, T>, name: string): T | undefined {
-  return Object.hasOwn(record, name) ? record[name] : undefined;
+  return hasOwn(record, name) ? record[name] : undefined;
 }
 
 function open(sets: Record<string, Entries>, set: string): Entries {

@@ -141,7 +141,7 @@ export function encode(op: Op): Uint8Array<ArrayBuffer> {
 export function decode(bytes: Uint8Array): Op {
   const value = readIJson(bytes);
   const verb = value[0];
-  if (typeof verb !== "string" || !Object.hasOwn(PARTS, verb)) fail("verb");
+  if (typeof verb !== "string" || !hasOwn(PARTS, verb)) fail("verb");
   if (value.length !== PARTS[verb]) fail("shape");
   const small = bytes.length * 4 <= VALUE_BYTES_MAX; // RFC 8785 writes no JSON longer than four times (9e15)
 
@@ -168,7 +168,7 @@ export function decode(bytes: Uint8Array): Op {
   if (!small) {
     for (const v of verb === "add" ? [named] : Object.values(named)) if (canonical(v).length > VALUE_BYTES_MAX) fail("value_bytes");
   }
-  for (const v of Object.values(named)) if (isObject(v) && Object.hasOwn(v, "sealed")) sealedOf(v);
+  for (const v of Object.values(named)) if (isObject(v) && hasOwn(v, "sealed")) sealedOf(v);
   return op;
 }
 
@@ -270,7 +270,7 @@ function repeatsName(json: string): boolean {
     else if (token === "}" || token === "]") open.pop();
     else if (token !== ":") name = token;
     else {
-      const names = open.at(-1) as Set<string>;
+      const names = open[open.length - 1] as Set<string>;
       const plain = JSON.parse(name as string) as string;
       if (names.has(plain)) return true;
       names.add(plain);
@@ -300,6 +300,11 @@ function readAuthor(value: unknown): Author {
   if (typeof value === "string" && UUID.test(value)) return value;
   if (!isObject(value) || Object.keys(value).length !== 1) fail("author");
   return { sealed: text(value.sealed, HASH, "author") };
+}
+
+/** Object.hasOwn came with Chrome 93; the plant's phones have 87. */
+export function hasOwn(record: object, name: string): boolean {
+  return Object.hasOwn(record, name);
 }
 
 function isObject(value: unknown): value is Values {
