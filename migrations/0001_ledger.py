@@ -20,6 +20,7 @@ STATEMENTS = [
         state TEXT,
         code TEXT,
         params TEXT,
+        mark TEXT,
         patch {bytes},
         bytes {bytes},
         hash {bytes} NOT NULL
@@ -31,9 +32,7 @@ STATEMENTS = [
     # Salt and text of personal values; both null once erased.
     "CREATE TABLE sealed (hash TEXT PRIMARY KEY, salt {bytes}, value TEXT, erased BIGINT)",
     # From here on: derived, rebuilt from the ledger.
-    """CREATE TABLE document (
-        key TEXT PRIMARY KEY, seq BIGINT NOT NULL, body {bytes} NOT NULL, author TEXT NOT NULL, created_at BIGINT NOT NULL, sealed INTEGER NOT NULL
-    )""",
+    "CREATE TABLE document (key TEXT PRIMARY KEY, seq BIGINT NOT NULL, body {bytes} NOT NULL, author TEXT NOT NULL, created_at BIGINT NOT NULL)",
     "CREATE TABLE member (shape TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (shape, doc)){without_rowid}",
     "CREATE INDEX member_doc ON member (doc)",
     # What happened in a shape: `what` is 0 changed, 1 came, 2 left.

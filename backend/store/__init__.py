@@ -13,9 +13,9 @@ same calls become `unnest` and `ANY`. Piccolo's tables run over the same connect
 
 from backend.store.base import Row, Store, Tx
 from backend.store.migrate import migrate
-from backend.store.sqlite import SqliteStore
+from backend.store.sqlite import FAILURES, SqliteStore
 
-__all__ = ["Row", "SqliteStore", "Store", "Tx", "migrate", "open_store"]
+__all__ = ["FAILURES", "Row", "SqliteStore", "Store", "Tx", "migrate", "open_store"]
 
 
 def open_store(url: str) -> Store:

@@ -1,6 +1,6 @@
 """What every store can do."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -41,6 +41,10 @@ class Tx(Protocol):
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """What is done inside is undone, and only that, where it raises."""
+        ...
+
+    def after(self, call: Callable[[], None]) -> None:
+        """Call this once the commit is on disk; not at all where the transaction fails."""
         ...
 
     def among(self, column: str, position: int) -> str:

@@ -90,6 +90,8 @@ class SqliteStore:
             except BaseException:
                 await connection.call(connection.roll_back)
                 raise
+            for call in tx.afterwards:
+                call()
         finally:
             tx.open = False
             current_tx.reset(token)
@@ -108,6 +110,7 @@ class SqliteTx:
         self.connection = connection
         self.writes = connection.writes
         self.open = True
+        self.afterwards: list[Callable[[], None]] = []
         self._savepoints = 0
 
     async def all(self, sql: str, *params: Any) -> list[Any]:
@@ -128,15 +131,20 @@ class SqliteTx:
     async def savepoint(self) -> AsyncIterator[None]:
         self._savepoints += 1
         name = f"s{self._savepoints}"
+        held = len(self.afterwards)
         await self.run(f"SAVEPOINT {name}")
         try:
             yield
         except BaseException:
+            del self.afterwards[held:]
             # A full disk rolls back the whole transaction by itself: then there is no savepoint left to go back to.
             if self.connection.in_transaction:
                 await self.connection.call(self.connection.back_to, name)
             raise
         await self.run(f"RELEASE {name}")
+
+    def after(self, call: Callable[[], None]) -> None:
+        self.afterwards.append(call)
 
     def among(self, column: str, position: int) -> str:
         return f"{column} IN (SELECT value FROM json_each(${position}))"
@@ -252,6 +260,9 @@ class _Connection:
             self._db.close()
             self._db = None
 
+
+FAILURES = (sqlite3.Error, OSError)
+"""What the database itself raises: a full disk, a broken file."""
 
 _opened: list[SqliteStore] = []
 """Stores of this process, the last opened last: where a Piccolo query outside any transaction goes."""

@@ -29,11 +29,12 @@ class Document(msgspec.Struct):
 
 
 class Spawn(msgspec.Struct):
-    """A document that an op brings about: `kind/` + the id derived from the op and `name`."""
+    """A document that an op brings about: `kind/` + the id derived from the op and `name`, under this version of its kind."""
 
     name: str
     kind: str
     fields: dict[str, Any]
+    version: int = 1
 
 
 class FollowAct(msgspec.Struct):
