@@ -1,4 +1,5 @@
-"""Devices: one installed app each, a random 48-bit number that is never given again, and a P-256 key whose private half stays on the phone."""
+"""Devices: one installed app each, a random 48-bit number that is never given again, and a P-256 key whose private half stays on the
+phone."""
 
 import secrets
 from typing import Any

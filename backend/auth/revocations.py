@@ -1,6 +1,7 @@
 """Who and what was revoked, kept twice: in the database, and in a file beside the keys that a restored database cannot undo.
 
-The file is lines of JSON, only ever appended, each on disk before the revocation is answered for. The last line on a person or device counts.
+The file is lines of JSON, only ever appended, each on disk before the revocation is answered for. The last line on a person or device
+counts.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""Sessions: an opaque 128-bit number in a cookie, of which the database holds only the hash. New at each sign-in; ended at once by revocation."""
+"""Sessions: an opaque 128-bit number in a cookie, of which the database holds only the hash. New at each sign-in; ended at once by
+revocation."""
 
 import base64
 import hashlib
@@ -14,7 +15,8 @@ COOKIE_HTTPS = "__Host-anlu"
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who is at which phone now. `session` is the hash that names the session; `at` when it began and `proven_at` when a password was last given, Unix ms."""
+    """Who is at which phone now. `session` is the hash that names the session; `at` when it began and `proven_at` when a password was
+    last given, Unix ms."""
 
     person: str
     device: int

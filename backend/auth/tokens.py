@@ -1,7 +1,9 @@
 """What the server signs: author tokens, device certificates, receipts. ES256 JWTs (RFC 7515, 7518, 7519) and nothing else.
 
-The header is exactly `{"alg": "ES256", "kid", "typ"}`: a member more (`jku`, `jwk`, `x5u`, `crit` or any other) is refused, the `kid` is one of ours, and
-`typ` equals `aud` equals what the caller asked for, so that no token can be used as another. Keys lie in a folder of their own, readable by the owner
+The header is exactly `{"alg": "ES256", "kid", "typ"}`: a member more (`jku`, `jwk`, `x5u`, `crit` or any other) is refused, the `kid` is
+one of ours, and
+`typ` equals `aud` equals what the caller asked for, so that no token can be used as another. Keys lie in a folder of their own, readable
+by the owner
 only, so that they are backed up apart from the database. A retired key is published and believed until the last token it signed has ended.
 """
 
@@ -106,7 +108,7 @@ class Keys:
     def __init__(self, folder: Path, now: int) -> None:
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chmod(folder, 0o700)
+        folder.chmod(0o700)
         self._files: dict[str, _KeyFile] = {}
         self._keys: dict[str, ECKey] = {}
         self._verified: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
@@ -272,7 +274,7 @@ def write_secret(path: Path, content: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    os.replace(beside, path)
+    beside.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

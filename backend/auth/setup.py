@@ -1,0 +1,59 @@
+"""The one-time code with which a plant gets its first administrator: only who can see the server's own screen has it.
+
+Only its hash is kept, beside the keys. It ends after a day, or when it was used.
+"""
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from backend.auth.tokens import write_secret
+from backend.kernel.errors import Text
+
+LIFE_MS = 86_400_000
+CHARACTERS = 12
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's base 32: no I, L, O, U."""
+
+
+class _Kept(msgspec.Struct):
+    hash: str
+    ends_at: int
+
+
+def make(folder: Path, now: int) -> str:
+    """A new code, shown once, good for a day; an older one ends."""
+    code = "".join(secrets.choice(ALPHABET) for _ in range(CHARACTERS))
+    write_secret(folder / "setup.json", msgspec.json.encode(_Kept(_hash(code), now + LIFE_MS)))
+    return "-".join(code[i : i + 4] for i in range(0, CHARACTERS, 4))
+
+
+def good(folder: Path, code: str, now: int) -> bool:
+    """Whether this is the code that stands."""
+    file = folder / "setup.json"
+    if not file.exists():
+        return False
+    kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+    return hmac.compare_digest(kept.hash, _hash(code)) and now < kept.ends_at
+
+
+def spend(folder: Path) -> None:
+    """The code was used."""
+    (folder / "setup.json").unlink(missing_ok=True)
+
+
+def invitation(code: str, origin: str) -> Text:
+    """What the operator reads beside the server."""
+    return Text(
+        f"一次性设置码：{code}（24 小时内有效）。用手机或电脑打开 {origin}/set-up ，输入它来建立管理员。",
+        f"One-time set-up code: {code} (good for 24 h). Open {origin}/set-up and enter it to make the administrator.",
+    )
+
+
+def _hash(code: str) -> str:
+    # Typed by hand: dashes, spaces and the letters that look like digits do not matter.
+    plain = code.upper().translate(str.maketrans("OIL", "011", "- "))
+    return hashlib.sha256(plain.encode()).hexdigest()

@@ -1,0 +1,164 @@
+"""The `anlu` command.
+
+anlu serve              the plant's server
+anlu demo               a demo plant, served
+anlu verify             reads the whole ledger and says whether anything in it was changed
+anlu kinds check        proves every kind sound
+anlu settings           every setting, its variable, its default and what holds now
+anlu create-admin       a one-time code with which a browser makes an administrator
+anlu rotate-keys        new signing keys; the old ones go on being believed until what they signed has ended
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from backend.auth import setup
+from backend.auth.tokens import Keys
+from backend.kernel.clock import wall_clock
+from backend.kernel.errors import Text
+from backend.settings import Settings, WrongSetting, describe
+
+BACKLOG = 512
+SHUTDOWN_SECONDS_MAX = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit status."""
+    asked = _parser().parse_args(arguments)
+    try:
+        if asked.command == "demo":
+            os.environ["ANLU_DEMO"] = "true"
+            os.environ.setdefault("ANLU_DATA", "data/demo")
+        settings = Settings.read()
+    except WrongSetting as wrong:
+        print(wrong, file=sys.stderr)
+        return 2
+    match asked.command:
+        case "serve" | "demo":
+            return serve(settings)
+        case "verify":
+            return asyncio.run(verify(settings))
+        case "kinds":
+            return kinds_check()
+        case "settings":
+            return show_settings(settings)
+        case "create-admin":
+            return create_admin(settings)
+        case "rotate-keys":
+            return rotate_keys(settings)
+    return 2
+
+
+def serve(settings: Settings) -> int:
+    """Listen first, then start: who asks for port 0 learns which one it became, and a taken port is said in a sentence."""
+    try:
+        listening = _listen(settings.host, settings.port)
+    except OSError as error:
+        _say(
+            Text(
+                f"无法在 {settings.host}:{settings.port} 上监听：{error.strerror}。请用 ANLU_PORT 选别的端口，或停掉占用它的程序。",
+                f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Choose another with ANLU_PORT.",
+            ),
+            error=True,
+        )
+        return 1
+    # The app reads its settings anew (it may be one of several processes); what was decided here goes by the environment.
+    os.environ["ANLU_PORT"] = str(listening.getsockname()[1])
+    config = uvicorn.Config(
+        "backend.app:from_environment",
+        factory=True,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+    )
+    server = uvicorn.Server(config)
+    with contextlib.closing(listening), contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+    return 0 if server.started else 1
+
+
+async def verify(settings: Settings) -> int:
+    """Read the ledger from its first entry to its last."""
+    from backend.audit.verify import verify as verify_ledger
+    from backend.store import open_store
+
+    store = open_store(settings.database_url)
+    try:
+        return await verify_ledger(store)
+    finally:
+        await store.close()
+
+
+def kinds_check() -> int:
+    """Prove every kind sound; each finding is a line."""
+    from backend.flow.check import main as check
+
+    return check()
+
+
+def show_settings(settings: Settings) -> int:
+    """Every setting, Chinese and English."""
+    for one in describe():
+        held = getattr(settings, one.name)
+        print(f"{one.variable}={held!s}    [{one.default!s}]\n    {one.zh}\n    {one.en}" + (f"\n    {one.example}" if one.example else ""))
+    return 0
+
+
+def create_admin(settings: Settings) -> int:
+    """A code that makes one administrator within a day, whether the server runs or not."""
+    settings.keys_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    code = setup.make(settings.keys_path, wall_clock())
+    _say(setup.invitation(code, settings.public_origin))
+    return 0
+
+
+def rotate_keys(settings: Settings) -> int:
+    """Make new keys. A running server takes them at its next start."""
+    now = wall_clock()
+    Keys(settings.keys_path, now).rotate(now)
+    _say(Text("已生成新密钥；重启服务器后生效。", "New keys are made; the server uses them from its next start."))
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    listening.set_inheritable(True)
+    return listening
+
+
+def _say(text: Text, *, error: bool = False) -> None:
+    print(f"{text.zh}\n{text.en}", file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="anlu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name in ("serve", "demo", "verify", "settings", "create-admin", "rotate-keys"):
+        commands.add_parser(name)
+    commands.add_parser("kinds").add_argument("what", choices=["check"])
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
