@@ -302,9 +302,9 @@ function readAuthor(value: unknown): Author {
   return { sealed: text(value.sealed, HASH, "author") };
 }
 
-/** Object.hasOwn came with Chrome 93; the plant's phones have 87. */
+/** Whether parsed JSON has this name itself. Object.hasOwn came with Chrome 93; the plant's phones have 87. */
 export function hasOwn(record: object, name: string): boolean {
-  return Object.hasOwn(record, name);
+  return Object.prototype.propertyIsEnumerable.call(record, name);
 }
 
 function isObject(value: unknown): value is Values {
