@@ -257,6 +257,8 @@ def _check(settings: Settings, origin: dict[str, str]) -> None:
             f"应为文件夹，现为“{_without_password(settings.media)}”。",
             f"it is a folder, not “{_without_password(settings.media)}”.",
         )
+    if settings.pwa and not settings.pwa_path.is_dir():
+        raise wrong("pwa", f"没有文件夹“{settings.pwa_path}”。", f"there is no folder “{settings.pwa_path}”.")
     for name, path in (("data", settings.data_path), ("media", settings.media_path), ("keys", settings.keys_path)):
         if path.exists() and not path.is_dir():
             raise wrong(name, f"“{path}”不是文件夹。", f"“{path}” is not a folder.")

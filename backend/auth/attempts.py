@@ -1,8 +1,7 @@
 """How often a password may be guessed: 10 in 5 minutes for an account, wherever they come from (a plant is one network address).
 
 An attempt is written before the password is compared, so that guesses at the same moment count too, and taken back when it was right.
-Names without
-an account are counted the same, so that the limit tells nothing.
+Names without an account are counted the same, so that the limit tells nothing.
 """
 
 import hashlib

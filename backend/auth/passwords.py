@@ -1,8 +1,7 @@
 """Passwords: Argon2id (RFC 9106) in threads behind a semaphore, at a cost measured once for this machine.
 
 Floor 19 MiB, t=2, p=1 (OWASP Password Storage Cheat Sheet). The cost found at the first start is kept beside the keys, so that every hash
-of a plant
-costs the same: an account that does not exist is then as slow as one that does.
+of a plant costs the same: an account that does not exist is then as slow as one that does.
 """
 
 import asyncio

@@ -1,10 +1,9 @@
 """What the server signs: author tokens, device certificates, receipts. ES256 JWTs (RFC 7515, 7518, 7519) and nothing else.
 
 The header is exactly `{"alg": "ES256", "kid", "typ"}`: a member more (`jku`, `jwk`, `x5u`, `crit` or any other) is refused, the `kid` is
-one of ours, and
-`typ` equals `aud` equals what the caller asked for, so that no token can be used as another. Keys lie in a folder of their own, readable
-by the owner
-only, so that they are backed up apart from the database. A retired key is published and believed until the last token it signed has ended.
+one of ours, and `typ` equals `aud` equals what the caller asked for, so that no token can be used as another. Keys lie in a folder of
+their own, readable by the owner only, so that they are backed up apart from the database. A retired key is published and believed until
+the last token it signed has ended.
 """
 
 import base64

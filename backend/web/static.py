@@ -1,8 +1,7 @@
 """The built app: read once at start, served from memory with what its build compressed (br, gzip), ETag, 304 and Range.
 
 Files under `/assets/` carry a hash in their name and never change; everything else is asked for anew each time. An address of the app's
-own (a page,
-`/t/<code>` of a tag) is answered with `index.html`, and the app finds its way.
+own (a page, `/t/<code>` of a tag) is answered with `index.html`, and the app finds its way.
 """
 
 import hashlib
