@@ -92,9 +92,9 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
                 worker_session_hours=settings.worker_session_hours,
                 admin_session_hours=settings.admin_session_hours,
             )
-            async with store.read() as tx:
-                nobody_yet = await accounts.count(tx) == 0
-            if nobody_yet:
+            async with store.read():
+                somebody = await accounts.any_yet()
+            if not somebody:
                 invitation = setup.invitation(setup.make(settings.keys_path, clock()), settings.public_origin)
                 print(f"{invitation.zh}\n{invitation.en}", flush=True)
             yield

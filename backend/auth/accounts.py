@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from backend.auth.tables import AccountRow
 from backend.kernel.errors import Refusal
 
 USERNAME_CHARS_MAX = 64
@@ -34,39 +35,34 @@ def checked(username: str) -> str:
     return name
 
 
-async def find(tx: Any, username: str) -> Account | None:
-    """The account of this name, however it is spelled."""
-    row = await tx.one("SELECT username, person, password FROM account WHERE username = $1", folded(username))
-    return None if row is None else Account(row["username"], row["person"], row["password"])
+async def find(username: str) -> Account | None:
+    """The account of this name, however it is spelled. Like all here, in the running transaction."""
+    return _account(await AccountRow.select().where(AccountRow.username == folded(username)).first())
 
 
-async def of_person(tx: Any, person: str) -> Account | None:
+async def of_person(person: str) -> Account | None:
     """The account of a person."""
-    row = await tx.one("SELECT username, person, password FROM account WHERE person = $1", person)
-    return None if row is None else Account(row["username"], row["person"], row["password"])
+    return _account(await AccountRow.select().where(AccountRow.person == person).first())
 
 
-async def count(tx: Any) -> int:
-    """How many accounts there are; none means that nobody has set the plant up yet."""
-    row = await tx.one("SELECT COUNT(*) AS n FROM account")
-    return int(row["n"])
+async def any_yet() -> bool:
+    """Whether there is an account; none means that nobody has set the plant up yet."""
+    return bool(await AccountRow.exists())
 
 
-async def put(tx: Any, username: str, person: str, password: str, now: int) -> None:
+async def put(username: str, person: str, password: str, now: int) -> None:
     """Make the person's account, or give it another name and password. Raises Refusal `auth.username_taken`."""
-    held = await find(tx, username)
+    held = await find(username)
     if held is not None and held.person != person:
         raise Refusal("auth.username_taken", username=held.username)
-    await tx.run("DELETE FROM account WHERE person = $1", person)
-    await tx.run(
-        "INSERT INTO account (username, person, password, made_at, changed_at) VALUES ($1, $2, $3, $4, $4)",
-        folded(username),
-        person,
-        password,
-        now,
-    )
+    await AccountRow.delete().where(AccountRow.person == person)
+    await AccountRow.insert(AccountRow(username=folded(username), person=person, password=password, made_at=now, changed_at=now))
 
 
-async def rehash(tx: Any, username: str, password: str) -> None:
+async def rehash(username: str, password: str) -> None:
     """Keep the same password at another cost."""
-    await tx.run("UPDATE account SET password = $2 WHERE username = $1", username, password)
+    await AccountRow.update({AccountRow.password: password}).where(AccountRow.username == username)
+
+
+def _account(row: dict[str, Any] | None) -> Account | None:
+    return None if row is None else Account(row["username"], row["person"], row["password"])

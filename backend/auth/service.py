@@ -13,6 +13,7 @@ from backend.auth.passwords import Passwords
 from backend.auth.permissions import ADMINISTRATION, People, Role, Standing
 from backend.auth.revocations import Line, Revocations
 from backend.auth.sessions import Principal
+from backend.auth.tables import EventRow
 from backend.auth.tokens import Keys
 from backend.kernel.clock import Clock
 from backend.kernel.errors import Refusal, Text
@@ -167,7 +168,7 @@ class Auth:
         """The session ends. What the phone has not sent stays good: it was signed for when it was made."""
         async with self.store.write() as tx:
             await sessions.end(tx, principal.session, self.clock())
-            await self._note(tx, "sign_out", principal.person, principal.person, principal.device)
+            await self._note("sign_out", principal.person, principal.person, principal.device)
 
     async def reset_pin(self, asked: PinReset, principal: Principal | None) -> tuple[SignedIn, Cookie]:
         """A session for `person` on this phone, for which a supervisor of theirs answers; the record says who."""
@@ -192,8 +193,8 @@ class Auth:
         """The first administrator: a person, an account, and where the phone said which it is, a session. Raises Refusal
         `auth.setup_code`."""
         now = self.clock()
-        async with self.store.write() as tx:
-            attempt = await attempts.begin(tx, "set-up code", now)
+        async with self.store.write():
+            attempt = await attempts.begin("set-up code", now)
         if not setup.good(self.keys.folder, asked.code, now):
             raise Refusal("auth.setup_code")
         username = accounts.checked(asked.username)
@@ -202,10 +203,10 @@ class Auth:
             # Again, now that nobody else writes: two who hold the code at once do not both get in.
             if not setup.good(self.keys.folder, asked.code, now):
                 raise Refusal("auth.setup_code")
-            await attempts.take_back(tx, attempt)
+            await attempts.take_back(attempt)
             person = await self.people.make_administrator(tx, Text(asked.name.zh, asked.name.en))
-            await accounts.put(tx, username, person, password, now)
-            await self._note(tx, "set_up", person, person, None)
+            await accounts.put(username, person, password, now)
+            await self._note("set_up", person, person, None)
             signed, cookie = None, None
             if asked.device is not None:
                 standing = await self._may_enter(tx, person)
@@ -221,26 +222,26 @@ class Auth:
         now = self.clock()
         async with self.store.write() as tx:
             await self._over(tx, by, person)
-            await accounts.put(tx, name, person, kept, now)
+            await accounts.put(name, person, kept, now)
             await sessions.end_of_person(tx, person, now)
-            await self._note(tx, "account", by.person, person, None)
+            await self._note("account", by.person, person, None)
         return name
 
     async def change_password(self, by: Principal, asked: NewPassword) -> None:
         """One's own password; other sessions of one's own end."""
-        async with self.store.read() as tx:
-            own = await accounts.of_person(tx, by.person)
+        async with self.store.read():
+            own = await accounts.of_person(by.person)
         if own is None:
             raise Refusal("auth.wrong")
         account = await self._proven(own.username, asked.password)
         kept = await self.passwords.hash(asked.new_password)
         now = self.clock()
         async with self.store.write() as tx:
-            await accounts.put(tx, account.username, account.person, kept, now)
+            await accounts.put(account.username, account.person, kept, now)
             await tx.run(
                 "UPDATE session SET ended_at = $3 WHERE person = $1 AND name <> $2 AND ended_at IS NULL", by.person, by.session, now
             )
-            await self._note(tx, "password", by.person, by.person, by.device)
+            await self._note("password", by.person, by.person, by.device)
 
     async def revoke_person(self, by: Principal, person: str, *, revoked: bool) -> None:
         """Stop a person's access now, or let them in again. What they sent stands; what arrives from now on is kept aside."""
@@ -251,7 +252,7 @@ class Auth:
             await self._over(tx, by, person)
             self.revocations.note(Line("person", person, revoked, now, by.person))
             await sessions.end_of_person(tx, person, now)
-            await self._note(tx, "revoke" if revoked else "restore", by.person, person, None)
+            await self._note("revoke" if revoked else "restore", by.person, person, None)
 
     async def retire_device(self, by: Principal, number: int) -> None:
         """End a phone: lost, replaced, given back."""
@@ -261,7 +262,7 @@ class Auth:
                 raise Refusal("auth.device_unknown")
             self.revocations.note(Line("device", str(number), True, now, by.person))
             await devices.retire(tx, number, by.person, now)
-            await self._note(tx, "retire", by.person, None, number)
+            await self._note("retire", by.person, None, number)
 
     async def principal(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
         """Who asks. Raises Refusal `auth.expired`, and `auth.other_session` where the request names another person or phone than the
@@ -291,22 +292,22 @@ class Auth:
 
     async def _proven(self, username: str, password: str) -> accounts.Account:
         """The account, its password given. The same steps are taken for a name that has none."""
-        async with self.store.write() as tx:
-            attempt = await attempts.begin(tx, accounts.folded(username), self.clock())
-            account = await accounts.find(tx, username)
+        async with self.store.write():
+            attempt = await attempts.begin(accounts.folded(username), self.clock())
+            account = await accounts.find(username)
         try:
             right = await self.passwords.matches(password, account.password if account else None)
         except Refusal:
-            async with self.store.write() as tx:
-                await attempts.take_back(tx, attempt)
+            async with self.store.write():
+                await attempts.take_back(attempt)
             raise
         if account is None or not right:
             raise Refusal("auth.wrong")
         renewed = await self.passwords.hash(password) if self.passwords.outdated(account.password) else None
-        async with self.store.write() as tx:
-            await attempts.take_back(tx, attempt)
+        async with self.store.write():
+            await attempts.take_back(attempt)
             if renewed:
-                await accounts.rehash(tx, account.username, renewed)
+                await accounts.rehash(account.username, renewed)
         return account
 
     async def _may_enter(self, tx: Any, person: str) -> Standing:
@@ -335,7 +336,7 @@ class Auth:
             if phone.predecessor is not None:
                 predecessor = (await self._prove(tx, phone.predecessor)).number
             number = await devices.register(tx, phone.public_key, predecessor, person, label=phone.label, now=self.clock())
-            await self._note(tx, "device", person, person, number)
+            await self._note("device", person, person, number)
             return number
         if phone.number is None or phone.nonce is None or phone.proof is None:
             raise Refusal("auth.proof")
@@ -355,7 +356,7 @@ class Auth:
         short = any(standing.has(cap) for cap in ADMINISTRATION)
         seconds = 3600 * (self.admin_session_hours if short else self.worker_session_hours)
         token = await sessions.begin(tx, standing.id, number, now, now + seconds * 1000)
-        await self._note(tx, what, by, standing.id, number)
+        await self._note(what, by, standing.id, number)
         return await self._answer(tx, standing, number), Cookie(token, seconds)
 
     async def _answer(self, tx: Any, standing: Standing, number: int) -> SignedIn:
@@ -369,13 +370,6 @@ class Auth:
         token = self.keys.issue_author(standing.id, number, now)
         return SignedIn(person, number, certificate, token, self.keys.jwks(now), self.epoch(), self.hlc(now))
 
-    async def _note(self, tx: Any, what: str, by: str | None, person: str | None, device: int | None) -> None:
-        await tx.run(
-            "INSERT INTO auth_event (id, at, what, by_person, person, device) VALUES ($1, $2, $3, $4, $5, $6)",
-            secrets.token_hex(16),
-            self.clock(),
-            what,
-            by,
-            person,
-            device,
-        )
+    async def _note(self, what: str, by: str | None, person: str | None, device: int | None) -> None:
+        row = EventRow(id=secrets.token_hex(16), at=self.clock(), what=what, by_person=by, person=person, device=device)
+        await EventRow.insert(row)
