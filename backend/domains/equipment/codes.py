@@ -1,7 +1,8 @@
 """Tag codes: what a QR tag says and what a worker types when the tag is too dirty to scan. Twin of pwa/src/scan/code.ts.
 
-A code is 8 characters of Crockford's base32 (digits and capitals without I L O U): 40 random bits, so that nobody guesses the next one. It is shown and printed as
-`XXXX-XXXX`, and a tag's QR says `<origin>/t/<code>`. `tests/vectors/tag_code.json` holds both languages to the same reading.
+A code is 8 characters of Crockford's base32 (digits and capitals without I L O U): 40 random bits, so that nobody guesses the next one.
+It is shown and printed as `XXXX-XXXX`, and a tag's QR says `<origin>/t/<code>`. `tests/vectors/tag_code.json` holds both languages to the
+same reading.
 """
 
 import re
@@ -39,8 +40,8 @@ def url(origin: str, code: str) -> str:
 def parse(text: str) -> str | None:
     """The code that was scanned or typed, or None.
 
-    Takes a whole URL, lower case, full-width letters of a Chinese keyboard, any dashes and spaces, and the letters people mistake for digits: O for 0, I and L for 1.
-    U is in no code: it is refused, not guessed.
+    Takes a whole URL, lower case, full-width letters of a Chinese keyboard, any dashes and spaces, and the letters people mistake for
+    digits: O for 0, I and L for 1. U is in no code: it is refused, not guessed.
     """
     if len(text) > TYPED_CHARS_MAX:
         return None
