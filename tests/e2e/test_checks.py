@@ -1,0 +1,151 @@
+"""The main job, as it is done: a crane's tag is scanned and the crane checked where there is no network. Nothing about it is simulated.
+
+The camera is Chromium's, fed with frames of the label that the plant printed; the browser cuts the network; the server is the product's.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import expect
+
+from tests.e2e.camera import photo
+from tests.e2e.client import Client
+from tests.e2e.harness import Phone, Plant
+from tests.e2e.plants import Crane
+
+ROPE = "overhead_crane.rope"
+NUMBERS = {"overhead_crane.rope_turns": "3", "overhead_crane.clearance": "2.1"}
+NOTE = "一个捻距内断丝 14 根"
+
+
+def scan(held: Phone, crane: Crane) -> None:
+    """The middle button, the camera, and the machine's page."""
+    held.press("scan-key")
+    held.page.wait_for_url(re.compile(f"/machines/{crane.id}"))
+
+
+def type_code(held: Phone, crane: Crane) -> None:
+    """A dirty tag: its code by hand."""
+    held.press("scan-key")
+    held.press("type-code")
+    held.type("typed-code", crane.code)
+    held.press("typed-code-go")
+    held.page.wait_for_url(re.compile(f"/machines/{crane.id}"))
+
+
+def item_on_screen(held: Phone) -> str:
+    return str(held.by("check-item").get_attribute("data-item"))
+
+
+def answer_ok(held: Phone) -> None:
+    item = item_on_screen(held)
+    for digit in NUMBERS.get(item, ""):
+        held.press("key-point" if digit == "." else f"key-{digit}")
+    held.press("answer-ok")
+    expect(held.page.locator(f'[data-testid="check-item"][data-item="{item}"]')).to_have_count(0)
+
+
+def answer_bad(held: Phone, picture: Path) -> None:
+    item = item_on_screen(held)
+    held.press("answer-bad")
+    held.by("photo-choose").set_input_files(picture)
+    held.page.get_by_role("button", name=re.compile("移除|去掉|删除|Remove|Drop")).first.wait_for()
+    held.press("grade-red")
+    held.type("bad-note", NOTE)
+    held.press("bad-submit")
+    expect(held.page.locator(f'[data-testid="check-item"][data-item="{item}"]')).to_have_count(0)
+
+
+def answer_all(held: Phone, picture: Path | None = None) -> None:
+    """Item by item to the end; the rope is bad where there is a picture of it."""
+    while held.by("check-item").is_visible():
+        if picture and item_on_screen(held) == ROPE:
+            answer_bad(held, picture)
+        else:
+            answer_ok(held)
+
+
+def checks_of(client: Client, crane: Crane) -> dict[str, dict[str, Any]]:
+    client.pull()
+    return {one: check for one, check in client.of_kind("check.overhead_crane").items() if check["machine"] == crane.id}
+
+
+def picture_file(folder: Path) -> Path:
+    file = folder / "rope.jpg"
+    file.write_bytes(photo())
+    return file
+
+
+def test_a_crane_checked_without_a_network_is_on_the_server_once_and_out_of_use_on_every_phone(
+    new_phone: Callable[[], Phone], plant: Plant, all_cranes: list[Crane], tmp_path: Path
+) -> None:
+    crane = all_cranes[0]
+    inspector, supervisor = new_phone(), new_phone()
+    inspector.sign_in("inspector")
+    inspector.ready_offline()
+    supervisor.sign_in("supervisor")
+    supervisor.page.evaluate(
+        "path => document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)", f"/machines/{crane.id}"
+    )
+    expect(supervisor.by("machine-state")).not_to_have_attribute("data-state", "fault")
+
+    # No network from before the scan until after the check.
+    inspector.offline()
+    scan(inspector, crane)
+    inspector.press("begin-check")
+    inspector.by("check-item").wait_for()
+    for _ in range(3):
+        answer_ok(inspector)
+
+    # The phone restarts the app in the middle: it goes on at the same item.
+    before = item_on_screen(inspector)
+    inspector.page.reload()
+    inspector.by("check-item").wait_for()
+    assert item_on_screen(inspector) == before
+
+    answer_all(inspector, picture_file(tmp_path))
+    inspector.press("finish-check")
+    expect(inspector.by("check-result")).to_have_attribute("data-status", "failed")
+    expect(inspector.by("pending")).to_be_visible()
+    inspector.press("to-machine")
+    expect(inspector.by("machine-state")).to_have_attribute("data-state", "fault")
+
+    # Still without a network: a reload keeps it all, and other work goes on.
+    inspector.today()
+    inspector.page.reload()
+    inspector.by("scan-key").wait_for()
+    assert inspector.unsent() >= 20
+    office = Client(plant.origin).sign_in("admin")
+    assert checks_of(office, crane) == {}
+
+    # The network returns. Nobody presses anything.
+    inspector.offline(False)
+    inspector.synced()
+    expect(supervisor.by("machine-state")).to_have_attribute("data-state", "fault", timeout=20_000)
+    expect(supervisor.by("fault")).to_have_count(1)
+
+    [(check_id, check)] = checks_of(office, crane).items()
+    assert check["status"] == "failed"
+    answers = office.docs[f"check.overhead_crane/{check_id}"][1]["sets"]["answers"]
+    assert len(answers) == 18
+    hazards = {one: h for one, h in office.of_kind("hazard").items() if h["machine"] == crane.id}
+    [(hazard_id, hazard)] = hazards.items()
+    assert hazard["status"] == "reported"
+    machine = office.of_kind("machine")[crane.id]
+    assert len(machine["open_faults"]) == 1
+    assert not machine.get("authority_until")
+
+    # The supervisor opens what came of it, and sees the very photo.
+    [media] = [one for entry in answers.values() for one in entry[0].get("media", [])]
+    supervisor.today()
+    supervisor.press("open-hazards")
+    supervisor.page.locator(f'a[href$="/hazards/{hazard_id}"]').click()
+    expect(supervisor.page.get_by_text(NOTE).first).to_be_visible()
+    picture = supervisor.page.locator("main img").first
+    expect(picture).to_be_visible(timeout=30_000)
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    stored = office.http.get(f"/api/media/{media['sha256']}/original")
+    assert stored.status_code == 200
+    assert b"Anlu test" not in stored.content
