@@ -49,7 +49,9 @@ class Standing(msgspec.Struct, frozen=True):
         return bool(areas) if area is None else "*" in areas or area in areas
 
     def covers(self, other: "Standing") -> bool:
-        """Whether this person holds every power that the other one holds, wherever that one holds it."""
+        """Whether this person holds every power that the other one holds, wherever that one holds it. Who manages all people covers all."""
+        if "*" in self.caps.get("manage_people", []):
+            return True
         for power in POWERS:
             mine, theirs = self.caps.get(power, []), other.caps.get(power, [])
             if "*" not in mine and not set(theirs) <= set(mine):
