@@ -34,7 +34,7 @@ JOSE_CHARS_MAX = 2_000_000
 LONGEST_LIFE_MS = CERTIFICATE_DAYS * 86_400_000
 
 
-class BadToken(Exception):
+class BadToken(ValueError):
     """The text is not a token of ours, of this type, for this moment. `why` is for logs and tests, never a secret."""
 
     def __init__(self, why: str) -> None:
