@@ -17,7 +17,6 @@ from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
 from backend.auth.tokens import Keys
 from backend.kernel.clock import Clock, wall_clock
-from backend.kernel.rate import Rate
 from backend.settings import Settings
 from backend.store import migrate, open_store
 from backend.sync.hlc import from_ms
@@ -118,7 +117,6 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
     app.https = settings.https
     app.state["settings"] = settings
     app.state["version"] = _version()
-    app.state["push_rate"] = Rate(settings.pushes_per_minute)
     return app
 
 

@@ -98,9 +98,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admin_session_hours: Annotated[
         int, _doc("管理人员登录后的有效小时数。", "Hours an administrator's sign-in lasts."), msgspec.Meta(ge=1, le=24)
     ] = 8
-    pushes_per_minute: Annotated[
-        int, _doc("一部手机每分钟最多发送的批次。", "Bundles one phone may push in a minute."), msgspec.Meta(ge=10, le=100_000)
-    ] = 600
     disk_free_mb_min: Annotated[
         int,
         _doc("磁盘剩余少于这么多 MB 时，健康检查报警。", "Below this many free MB the health check complains."),

@@ -30,7 +30,6 @@ WRONG = [
     ("ANLU_PASSWORD_MS", "9000"),
     ("ANLU_WORKER_SESSION_HOURS", "0"),
     ("ANLU_ADMIN_SESSION_HOURS", "1000"),
-    ("ANLU_PUSHES_PER_MINUTE", "0"),
     ("ANLU_DISK_FREE_MB_MIN", "0"),
     ("ANLU_LOG_LEVEL", "loud"),
     ("ANLU_POTR", "8000"),
