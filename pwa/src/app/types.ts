@@ -61,6 +61,8 @@ export interface OutboxItem {
   /** transition, set or first field name */
   what: string;
   state: OutboxState;
+  /** what was said, so that a refusal can be mended; null once it is accepted */
+  said: Record<string, unknown> | null;
   code?: string;
   params?: Record<string, unknown>;
 }
@@ -100,6 +102,8 @@ export interface SyncState {
   running: boolean;
   /** while a first pull runs */
   first: { done: number; total: number } | null;
+  /** while a space that was just opened is read from the phone */
+  loading: { done: number; total: number } | null;
   /** why sync waits: `auth.expired` asks for sign-in, `device.forked` … */
   trouble: { code: string; params: Record<string, unknown> } | null;
   clockUnsure: boolean;
@@ -126,8 +130,11 @@ export interface Core {
   lock: Ref<"none" | "locked" | "open" | "setPin">;
   signIn(username: string, password: string): Promise<void>;
   setUp(code: string, names: Label, username: string, password: string): Promise<void>;
+  /** throws AppError auth.pin_form */
   setPin(pin: string): Promise<void>;
-  /** throws AppError auth.pin_wrong {left}, auth.pin_cleared, auth.pin_wait {seconds} */
+  /** locked, right after a sign-in: gives up what was kept under a forgotten PIN and asks for a new one; throws auth.expired if nobody just signed in */
+  newPin(): Promise<void>;
+  /** throws AppError auth.pin_wrong {left}, auth.pin_cleared */
   unlock(person: string, pin: string): Promise<void>;
   lockNow(): void;
   signOut(): Promise<void>;

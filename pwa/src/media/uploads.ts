@@ -1,0 +1,137 @@
+// Photos wait apart from ops, so that a picture never holds up a word. Each is on disk before its document names it, goes up in checksummed pieces once
+// the op that names it has been taken, goes on where it broke, and leaves the phone when the server has it.
+import { AppError, type MediaItem, type MediaValue } from "../app/types";
+import type { DeviceDb, MediaRow } from "../store/device";
+import { isFull } from "../store/usage";
+import { base64, hex, sha256 } from "../sync/crypto";
+import type { Photo } from "./photo";
+
+export const PIECE_BYTES = 256 * 1024;
+/** A photo that no op names: its form was never sent, and no draft holds it any more. */
+const UNNAMED_KEPT_MS = 14 * 86_400_000;
+
+export async function keep(db: DeviceDb, photo: Photo, author: string, at: number): Promise<MediaValue> {
+  const sha = hex(await sha256(new Uint8Array(photo.bytes)));
+  const { type, w, h } = photo;
+  const size = photo.bytes.byteLength;
+  try {
+    await db.transaction("rw", db.media, async () => {
+      const known = await db.media.get(sha);
+      if (known?.bytes || known?.state === "sent") return;
+      await db.media.put({ sha256: sha, type, size, w, h, bytes: photo.bytes, author, at, sent: 0, state: "queued", url: null });
+    });
+  } catch (error) {
+    if (isFull(error)) throw new AppError("storage.full");
+    throw error;
+  }
+  return { sha256: sha, type, size, w, h };
+}
+
+export function item(row: MediaRow): MediaItem {
+  const { sha256, type, size, sent, at, state, code } = row;
+  return { sha256, type, size, sent, at, state, ...(code ? { code } : {}) };
+}
+
+/** sha256 of the photos that ops on this phone name, and whether the server has taken such an op. */
+export async function named(db: DeviceDb): Promise<Map<string, boolean>> {
+  const found = new Map<string, boolean>();
+  await db.ops.each((row) => {
+    for (const sha of row.media ?? []) found.set(sha, (found.get(sha) ?? false) || row.state !== "queued");
+  });
+  return found;
+}
+
+export interface UploadMeans {
+  db: DeviceDb;
+  /** absolute or same-origin address of /api/media/uploads */
+  endpoint: string;
+  wall(): number;
+  changed(): void;
+}
+
+/** Send every photo that is due, one after the other. Returns false if some could not be sent now. */
+export async function upload(means: UploadMeans): Promise<boolean> {
+  const { db } = means;
+  const due = await named(db);
+  const waiting = (await db.media.toArray()).filter((row) => row.bytes && row.state !== "sent" && due.get(row.sha256)).sort((a, b) => a.at - b.at);
+  let all = true;
+  for (const row of waiting) all = (await one(means, row)) && all;
+  return all;
+}
+
+async function one(means: UploadMeans, row: MediaRow): Promise<boolean> {
+  const { db } = means;
+  const { Upload } = await import("tus-js-client");
+  const bytes = new Uint8Array(row.bytes as ArrayBuffer);
+  const note = async (change: Partial<MediaRow>): Promise<void> => {
+    await db.media.update(row.sha256, change);
+    means.changed();
+  };
+  await note({ state: "sending", code: undefined });
+  return new Promise((resolve) => {
+    const task = new Upload(new Blob([bytes as BlobPart], { type: row.type }), {
+      endpoint: means.endpoint,
+      uploadUrl: row.url,
+      metadata: { sha256: row.sha256, type: row.type },
+      chunkSize: PIECE_BYTES,
+      retryDelays: [1_000, 4_000],
+      storeFingerprintForResuming: false,
+      onBeforeRequest: async (request) => {
+        if (request.getMethod() !== "PATCH") return;
+        const from = Number(request.getHeader("Upload-Offset"));
+        const piece = bytes.subarray(from, Math.min(from + PIECE_BYTES, bytes.length));
+        request.setHeader("Upload-Checksum", `sha256 ${base64(await sha256(piece))}`);
+      },
+      onUploadUrlAvailable: () => void note({ url: task.url }),
+      onChunkComplete: (_, sent) => void note({ sent }),
+      onShouldRetry: (error) => {
+        const status = error.originalResponse?.getStatus() ?? 0;
+        return status === 0 || status >= 500 || status === 429 || status === 423 || status === 460;
+      },
+      onSuccess: () => void note({ state: "sent", sent: row.size, url: null }).then(() => resolve(true)),
+      onError: (error) => {
+        const response = "originalResponse" in error ? error.originalResponse : null;
+        const code = codeOf(response?.getBody());
+        // Without an answer, or with one that may change (the op is not there yet), it simply waits for the next time.
+        const lasting = response && [400, 413, 415, 422].includes(response.getStatus());
+        void note(lasting ? { state: "failed", code: code ?? "media.refused" } : { state: "queued", code }).then(() => resolve(false));
+      },
+    });
+    task.start();
+  });
+}
+
+function codeOf(body: string | undefined): string | undefined {
+  try {
+    const { code } = JSON.parse(body ?? "") as { code?: unknown };
+    return typeof code === "string" ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Bytes the server has shown it holds need not lie here any longer. */
+export async function letGo(db: DeviceDb, sha: string): Promise<void> {
+  await db.media.where("sha256").equals(sha).filter((row) => row.state === "sent").modify({ bytes: null });
+}
+
+/** Throw out what nobody will send any more: unnamed and old, or long sent. */
+export async function tidyMedia(db: DeviceDb, now: number): Promise<void> {
+  const due = await named(db);
+  const drafts = JSON.stringify(await db.drafts.toArray());
+  const old = (await db.media.toArray()).filter(
+    (row) => row.at < now - UNNAMED_KEPT_MS && (row.state === "sent" || (!due.has(row.sha256) && !drafts.includes(row.sha256))),
+  );
+  await db.media.bulkDelete(old.map((row) => row.sha256));
+}
+
+/** The sha256 of every media value anywhere in what an op says. */
+export function mediaIn(value: unknown, found: string[] = []): string[] {
+  if (Array.isArray(value)) for (const each of value) mediaIn(each, found);
+  else if (value && typeof value === "object") {
+    const { sha256: sha } = value as { sha256?: unknown };
+    if (typeof sha === "string" && /^[0-9a-f]{64}$/.test(sha)) found.push(sha);
+    else for (const each of Object.values(value)) mediaIn(each, found);
+  }
+  return found;
+}

@@ -1,0 +1,100 @@
+// One person's database: what the server lets them hold. Keys and seqs lie in clear, every content is AES-GCM under the person's key, bound to its key.
+import Dexie, { type DexieOptions, type EntityTable, type Table } from "dexie";
+import type { Body } from "../sync/merge";
+import type { Surroundings } from "./device";
+
+export interface DocRow {
+  key: string;
+  kind: string;
+  seq: number;
+  /** the round of pulling it came in: after a reset, what the new round did not bring goes */
+  round: number;
+  iv: Uint8Array;
+  data: ArrayBuffer;
+}
+
+export interface Held {
+  key: string;
+  seq: number;
+  round: number;
+  body: Body;
+}
+
+export interface Place {
+  cursor: string | null;
+  /** everything up to this seq is held, 0 until a first pull is complete */
+  through: number;
+  round: number;
+  /** a reset is being filled: documents of older rounds go when it is complete */
+  sweeping: boolean;
+  /** lines taken in the pull that is under way, for the progress bar */
+  done: number;
+  total: number;
+  /** patches came for documents that are not held */
+  want: string[];
+  /** Unix ms of the last pull that came to its end */
+  last: number | null;
+}
+
+export const NOWHERE: Place = { cursor: null, through: 0, round: 0, sweeping: false, done: 0, total: 0, want: [], last: null };
+
+export class PersonDb extends Dexie {
+  docs!: EntityTable<DocRow, "key">;
+  meta!: Table<{ id: string; value: unknown }, string>;
+
+  constructor(
+    readonly person: string,
+    surroundings: Surroundings = {},
+  ) {
+    super(`anlu-${person}`, surroundings as DexieOptions);
+    this.version(1).stores({ docs: "key, kind, round", meta: "id" });
+  }
+
+  async place(): Promise<Place> {
+    return { ...NOWHERE, ...((await this.meta.get("place"))?.value as Place | undefined) };
+  }
+
+  async clear(): Promise<void> {
+    await this.transaction("rw", this.docs, this.meta, async () => {
+      await this.docs.clear();
+      await this.meta.clear();
+    });
+  }
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export async function seal(key: CryptoKey, held: Held): Promise<DocRow> {
+  const iv = crypto.getRandomValues(new Uint8Array(12));
+  const how = { name: "AES-GCM", iv, additionalData: encoder.encode(held.key) };
+  const data = await crypto.subtle.encrypt(how, key, encoder.encode(JSON.stringify(held.body)));
+  return { key: held.key, kind: held.key.slice(0, held.key.indexOf("/")), seq: held.seq, round: held.round, iv, data };
+}
+
+export async function open(key: CryptoKey, row: DocRow): Promise<Held> {
+  const how = { name: "AES-GCM", iv: row.iv as BufferSource, additionalData: encoder.encode(row.key) };
+  const text = decoder.decode(await crypto.subtle.decrypt(how, key, row.data));
+  return { key: row.key, seq: row.seq, round: row.round, body: JSON.parse(text) as Body };
+}
+
+/** Kinds that other documents are read by come first, then the rest, so that a screen has something to show early. */
+const FIRST = ["plant", "kind", "person", "area"];
+const BATCH_ROWS = 500;
+
+/** Everything held, in batches. */
+export async function* everything(db: PersonDb, key: CryptoKey): AsyncGenerator<{ held: Held[]; done: number; total: number; basic: boolean }> {
+  const total = await db.docs.count();
+  let done = 0;
+  const kinds = (await db.docs.orderBy("kind").uniqueKeys()) as string[];
+  const ordered = [...FIRST.filter((kind) => kinds.includes(kind)), ...kinds.filter((kind) => !FIRST.includes(kind))];
+  for (const kind of ordered) {
+    const keys = await db.docs.where("kind").equals(kind).primaryKeys();
+    for (let i = 0; i < keys.length; i += BATCH_ROWS) {
+      const rows = (await db.docs.bulkGet(keys.slice(i, i + BATCH_ROWS))).filter((row): row is DocRow => row !== undefined);
+      const held = await Promise.all(rows.map((row) => open(key, row)));
+      done += held.length;
+      yield { held, done, total, basic: FIRST.includes(kind) };
+    }
+  }
+}
