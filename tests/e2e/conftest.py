@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
@@ -39,13 +40,13 @@ def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_phone(browser: Browser, plant: Plant) -> Iterator[Callable[[], Phone]]:
+def new_phone(browser: Browser, plant: Plant) -> Iterator[Callable[..., Phone]]:
     """Makes phones: each with its own storage, nobody signed in. A script error on any of them fails the test."""
     with ExitStack() as stack:
         held: list[Phone] = []
 
-        def make() -> Phone:
-            held.append(stack.enter_context(phone(browser, plant.origin)))
+        def make(**options: Any) -> Phone:
+            held.append(stack.enter_context(phone(browser, plant.origin, **options)))
             return held[-1]
 
         yield make

@@ -79,7 +79,7 @@ def picture_file(folder: Path) -> Path:
 
 
 def test_a_crane_checked_without_a_network_is_on_the_server_once_and_out_of_use_on_every_phone(
-    new_phone: Callable[[], Phone], plant: Plant, all_cranes: list[Crane], tmp_path: Path
+    new_phone: Callable[..., Phone], plant: Plant, all_cranes: list[Crane], tmp_path: Path
 ) -> None:
     crane = all_cranes[0]
     inspector, supervisor = new_phone(), new_phone()
