@@ -1,0 +1,132 @@
+"""Looks through the whole ledger for what was changed: every entry, how they hang together, the signed heads, the sealed values.
+
+report = await verify(store, keys)
+print(report.text()); sys.exit(0 if report.ok else 1)
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+
+from backend.audit import heads
+from backend.audit.chain import COLUMNS, START, Problem, check
+from backend.store import Store, Tx
+
+PAGE_ROWS = 5_000
+PROBLEMS_SHOWN_MAX = 50
+
+_SAYS = {
+    "order": ("顺序不对", "out of order"),
+    "hash": ("内容与写入时不符", "not what was written"),
+    "bytes": ("操作的字节与编号不符", "the op's bytes do not fit its id"),
+    "kind": ("不认识的条目", "no kind of entry we write"),
+    "cut": ("末尾被截断或改写", "the end was cut off or written anew"),
+    "restored": ("由备份恢复，其后的条目已丢失", "restored from a backup: the entries after it are gone"),
+    "sealed": ("个人信息与摘要不符", "a personal value does not fit its hash"),
+    "erased": ("个人信息被删除而无记录", "a personal value is gone without an entry"),
+}
+
+
+class Report(msgspec.Struct):
+    """What `verify` found. `notes` are losses that the ledger itself owns up to."""
+
+    entries: int
+    head_seq: int
+    head: str
+    heads: int
+    problems: list[Problem]
+    notes: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def text(self) -> str:
+        """A page for a person, Chinese first."""
+        lines = [
+            f"账本 {self.entries} 条，末条 {self.head_seq}，签名 {self.heads} 个 / ledger: {self.entries} entries, head {self.head_seq}"
+        ]
+        lines.append(f"末条摘要 / head hash: {self.head}")
+        for sign, found in (("✗", self.problems), ("!", self.notes)):
+            for problem in found[:PROBLEMS_SHOWN_MAX]:
+                zh, en = _SAYS[problem.what]
+                lines.append(f"{sign} {problem.seq}: {zh} / {en}" + (f" ({problem.detail})" if problem.detail else ""))
+            if len(found) > PROBLEMS_SHOWN_MAX:
+                lines.append(f"{sign} … {len(found) - PROBLEMS_SHOWN_MAX}")
+        lines.append("未发现改动 / nothing was changed" if self.ok else f"发现 {len(self.problems)} 处问题 / {len(self.problems)} problems")
+        return "\n".join(lines)
+
+
+async def verify(store: Store, keys: heads.Signer | None = None) -> Report:
+    """Check every entry. With `keys` also that nothing is missing at the end, against the heads signed beside them."""
+    signed = heads.every(keys) if keys is not None else []
+    hashes: dict[int, bytes] = {head.seq: b"" for head in signed}
+    problems: list[Problem] = []
+    erased: set[str] = set()
+    owned: set[tuple[str, int]] = set()
+    entries, last, before = 0, 0, START
+    first_epoch = ""
+    epochs: list[tuple[int, str]] = []
+
+    def seen(seq: int, digest: bytes) -> None:
+        if seq in hashes:
+            hashes[seq] = digest
+
+    async with store.read() as tx:
+        columns = ", ".join((*COLUMNS, "bytes", "hash"))
+        while rows := await tx.all(f"SELECT {columns} FROM ledger WHERE seq > $1 ORDER BY seq LIMIT {PAGE_ROWS}", last):
+            problems += check(rows, before, last, seen)
+            entries += len(rows)
+            last, before = rows[-1]["seq"], rows[-1]["hash"]
+            before = before if isinstance(before, bytes) else b""
+            for row in rows:
+                if row["what"] == "epoch":
+                    params = _params(row)
+                    epochs.append((row["seq"], str(params.get("epoch"))))
+                    lost = params.get("seen")
+                    if isinstance(lost, dict):
+                        owned.add((str(lost.get("epoch")), int(lost.get("seq", 0))))
+                elif row["what"] == "erasure":
+                    erased.update(map(str, _params(row).get("hashes", [])))
+        problems += await _check_sealed(tx, erased)
+    first_epoch = epochs[0][1] if epochs else ""
+    notes = []
+    for head in signed:
+        found = hashes[head.seq]
+        if found.hex() == head.hash:
+            continue
+        # A new epoch names the last head of the life before it: what lies between is lost, and everybody knows.
+        if any(epoch == head.epoch and head.seq <= seq for epoch, seq in owned):
+            notes.append(Problem(head.seq, "restored"))
+        else:
+            problems.append(Problem(head.seq, "cut", f"epoch {head.epoch or first_epoch}"))
+    return Report(entries, last, before.hex(), len(signed), problems, _fewest(notes))
+
+
+def _params(row: Any) -> dict[str, Any]:
+    try:
+        value = json.loads(row["params"])
+    except (TypeError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+async def _check_sealed(tx: Tx, erased: set[str]) -> list[Problem]:
+    problems: list[Problem] = []
+    after = ""
+    while rows := await tx.all(f"SELECT hash, salt, value, erased FROM sealed WHERE hash > $1 ORDER BY hash LIMIT {PAGE_ROWS}", after):
+        for row in rows:
+            if row["value"] is None or row["salt"] is None:
+                if row["hash"] not in erased:
+                    problems.append(Problem(row["erased"] or 0, "erased", row["hash"][:16]))
+            elif hashlib.sha256(row["salt"] + row["value"].encode()).hexdigest() != row["hash"]:
+                problems.append(Problem(0, "sealed", row["hash"][:16]))
+        after = rows[-1]["hash"]
+    return problems
+
+
+def _fewest(notes: list[Problem]) -> list[Problem]:
+    """One note for each run of heads that a restore left behind: the newest."""
+    return notes[-1:] if notes else []

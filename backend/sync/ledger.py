@@ -1,0 +1,86 @@
+"""The ledger's entries and statements. Append-only: an entry, once written, is never changed, and triggers in the database refuse to.
+
+| what | meaning |
+| --- | --- |
+| op | an op arrived: its bytes, where it stood in its queue, the clock it got, the first verdict and what it did |
+| again | the same op came under another number of another queue (a phone that registered anew): it takes that number, nothing else |
+| verdict | a later verdict on an op that was parked, and what it did |
+| erasure | personal values of a document were erased: which hashes, by whom, why |
+| epoch | the ledger's life began, or began anew from a backup |
+| lost | a phone no longer holds numbers `params.from` to `n` of its queue |
+
+`patch` is what the entry did to its document: the whole body for a `new`, else `{"set", "add", "status"}` with their clocks, as they go to phones.
+Everything in the derived tables follows from it, in this order, without judging again.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from backend.audit.chain import COLUMNS, START, link
+from backend.store import Tx
+
+
+class Entry(msgspec.Struct):
+    """One row. `at` is the arrival in Unix ms, `e` the effective hlc, `author` a person id or `sealed:` + hash, `mark` words about it,
+    `data` the op's bytes."""
+
+    seq: int
+    what: str
+    at: int
+    op: str | None = None
+    queue: int | None = None
+    n: int | None = None
+    device: int | None = None
+    author: str | None = None
+    doc: str | None = None
+    e: int | None = None
+    state: str | None = None
+    code: str | None = None
+    params: str | None = None
+    mark: str | None = None
+    patch: bytes | None = None
+    data: bytes | None = None
+
+
+ALL = ", ".join((*COLUMNS, "bytes", "hash"))
+_INSERT = f"INSERT INTO ledger ({ALL}) VALUES ({', '.join(f'${i}' for i in range(1, len(COLUMNS) + 3))})"
+
+
+async def head(tx: Tx) -> tuple[int, bytes]:
+    """The last entry's seq and hash; 0 and zeros before the first."""
+    row = await tx.one("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
+    return (0, START) if row is None else (row["seq"], row["hash"])
+
+
+async def append(tx: Tx, before: bytes, entries: Iterable[Entry]) -> bytes:
+    """Write entries after the one with hash `before`; the hash of the last."""
+    rows = []
+    for entry in entries:
+        *columns, data = msgspec.structs.astuple(entry)
+        before = link(before, columns)
+        rows.append((*columns, data, before))
+    await tx.many(_INSERT, rows)
+    return before
+
+
+async def verdicts(tx: Tx, ops: Iterable[str]) -> dict[str, Any]:
+    """The latest verdict on each of these ops that the ledger knows: rows of op, seq, state, code, params."""
+    rows = await tx.all(
+        f"SELECT op, seq, state, code, params FROM ledger WHERE {tx.among('op', 1)} AND what IN ('op', 'verdict') ORDER BY seq",
+        tx.listed(ops),
+    )
+    return {row["op"]: row for row in rows}
+
+
+async def arrival(tx: Tx, op: str) -> Any:
+    """The entry with which an op arrived."""
+    return await tx.one("SELECT * FROM ledger WHERE op = $1 AND what = 'op'", op)
+
+
+async def number(tx: Tx, op: str) -> tuple[int, int]:
+    """The queue and number under which an op stands now: where its phone numbered it last."""
+    row = await tx.one("SELECT queue, n FROM ledger WHERE op = $1 AND what IN ('op', 'again') ORDER BY seq DESC LIMIT 1", op)
+    assert row is not None
+    return row["queue"], row["n"]
