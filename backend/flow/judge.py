@@ -1,0 +1,264 @@
+"""The kinds' judgement over the documents of the ledger: what `backend.sync` asks. See backend/sync/judge.py.
+
+Kinds, the area tree, limits and what a person may do are kept in memory and dropped when `observe` says that they changed. What an open
+transaction has changed is not kept at all until `observe` tells how it ended.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from backend.flow import machine
+from backend.flow.actor import SERVER, Actor, actor, nobody
+from backend.flow.kind import CompiledKind, compile_kind, unpack_source
+from backend.flow.machine import Env, View
+from backend.kernel.ids import PLANT, SERVER_AUTHOR, kind_document
+from backend.sync.judge import Body, Change, Docs, Document, Outcome, Parked, Refused, StopFacts
+from backend.sync.op import Act, Add, New, Op
+
+PLANT_KEY = f"plant/{PLANT}"
+SHARED = ("area", "limit", "kind")
+"""Kinds whose documents are read as a whole and kept."""
+
+
+class FlowJudge:
+    """A `backend.sync.judge.Judge`. `kinds`: those of the files, so that there is something to judge the first `kind` document by."""
+
+    def __init__(self, kinds: Iterable[CompiledKind]) -> None:
+        self._kinds: dict[tuple[str, int], CompiledKind] = {(kind.name, kind.kind.version): kind for kind in kinds}
+        self._retired: set[tuple[str, int]] | None = None
+        self._areas: list[View] | None = None
+        self._limits: dict[str, float] | None = None
+        self._actors: dict[str, tuple[Any, Actor]] = {}
+        self._changed: set[str] = set()
+
+    # What sync asks.
+
+    async def judge(self, op: Op, op_id: str, doc: Document | None, docs: Docs, *, at: int, author: str, stops: StopFacts) -> Outcome:
+        """Decide on one op. `at`: its time, Unix ms."""
+        name = op.doc.partition("/")[0]
+        version = op.version if isinstance(op, New) else doc.body["version"] if doc is not None else 0
+        if doc is None and not isinstance(op, New):
+            return Parked("op.awaits_document", {"doc": op.doc})
+        kind = await self._kind(docs, name, version)
+        if kind is None:
+            return Parked("op.awaits_kind", {"kind": name, "version": version})
+        if isinstance(op, New) and author != SERVER_AUTHOR and (name, version) in await self._retired_kinds(docs):
+            return Refused("flow.kind_retired", {"kind": name, "version": version})
+        env = Env(
+            actor=await self._actor(docs, author),
+            now=at,
+            op_id=op_id,
+            plant=await self._plant(docs),
+            limits=await self._limits_now(docs),
+            unseen_stops=bool(stops.unseen),
+        )
+        env.uses = await self._uses(docs, kind, op, doc, env)
+        outcome = machine.judge(kind, doc.body if doc is not None else None, op, env)
+        if isinstance(outcome, Change):
+            for spawn in outcome.spawns:
+                spawn.version = self.newest(spawn.kind) or 1
+            if name in SHARED or name == "plant":
+                self._drop(op.doc)
+                self._changed.add(op.doc)
+                if name == "kind" and isinstance(op, New):
+                    self._learn(outcome.fields)
+        return outcome
+
+    def uses(self, op: Op, doc: Document | None) -> list[str]:
+        """Keys of what judging this op will read, as far as the op and its document tell."""
+        keys = [PLANT_KEY]
+        if isinstance(op.author, str):
+            keys.append(f"person/{op.author}")
+        name = op.doc.partition("/")[0]
+        version = op.version if isinstance(op, New) else doc.body["version"] if doc is not None else 0
+        kind = self._kinds.get((name, version))
+        if kind is not None:
+            seen, given = _seen(kind, op, doc)
+            keys += [key for use in kind.kind.uses if (key := machine.use_key(kind, use, seen, {}, given)) is not None]
+        return keys
+
+    async def placement(self, docs: Docs, key: str, body: Body) -> list[str]:
+        """The shapes that hold this document now."""
+        kind = await self._kind(docs, key.partition("/")[0], body["version"])
+        if kind is None:
+            return []
+        return machine.placement(kind, machine.view(kind, key, body), Env(actor=SERVER, now=0))
+
+    async def shapes(self, docs: Docs, person: str) -> list[str]:
+        """The shapes that this person may hold now; none for one who is not active."""
+        who = await self._actor(docs, person)
+        view = await self._view(docs, f"person/{person}")
+        if who.server or view is None or view["status"] != "active":
+            return []
+        areas = [area["id"] for area in await self._area_views(docs)] if "*" in who.areas else who.areas
+        return ["site", f"person:{person}", *(f"role:{role}" for role in who.roles), *(f"area:{area}" for area in areas)]
+
+    async def opens(self, docs: Docs, person: str, key: str, body: Body) -> set[str]:
+        """Names of the personal fields (`set.entry` in items) whose values this person may read."""
+        kind = await self._kind(docs, key.partition("/")[0], body["version"])
+        if kind is None or not kind.personal:
+            return set()
+        return machine.opens(kind, machine.view(kind, key, body), Env(actor=await self._actor(docs, person), now=0))
+
+    def is_stop(self, op: Op, doc: Document | None) -> bool:
+        """Whether this is a transition marked `stop`."""
+        if not isinstance(op, Act) or doc is None:
+            return False
+        kind = self._kinds.get((doc.kind, doc.body["version"]))
+        transition = kind.kind.transitions.get(op.transition) if kind is not None else None
+        return transition is not None and transition.stop
+
+    def observe(self, keys: Sequence[str]) -> None:
+        """These documents have changed, or a change of theirs was undone."""
+        for key in keys:
+            self._drop(key)
+            self._changed.discard(key)
+
+    # What others ask.
+
+    async def warm(self, docs: Docs) -> None:
+        """Learn every kind version that the ledger holds; once, before the first op is judged."""
+        for doc in await docs.all("kind"):
+            self._learn({name: entry[0] for name, entry in doc.body["fields"].items()})
+
+    def newest(self, name: str) -> int | None:
+        """The newest version of a kind that is known."""
+        return max((version for known, version in self._kinds if known == name), default=None)
+
+    def kind(self, name: str, version: int) -> CompiledKind | None:
+        """A kind that is known."""
+        return self._kinds.get((name, version))
+
+    def kinds(self) -> list[CompiledKind]:
+        """Every kind version that is known."""
+        return list(self._kinds.values())
+
+    async def actor(self, docs: Docs, person: str) -> Actor:
+        """What this person may do now."""
+        return await self._actor(docs, person)
+
+    async def view(self, docs: Docs, key: str) -> View | None:
+        """A document as rules see it."""
+        return await self._view(docs, key)
+
+    async def env(self, docs: Docs, person: str, now: int) -> Env:
+        """What surrounds this person now, for who shows or schedules and does not judge."""
+        return Env(actor=await self._actor(docs, person), now=now, plant=await self._plant(docs), limits=await self._limits_now(docs))
+
+    # How it is found.
+
+    def _learn(self, fields: Mapping[str, Any]) -> None:
+        try:
+            kind = compile_kind(unpack_source({"fields": {name: [value, 0, 0] for name, value in fields.items()}}))
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            return
+        self._kinds.setdefault((kind.name, kind.kind.version), kind)
+
+    async def _kind(self, docs: Docs, name: str, version: int) -> CompiledKind | None:
+        if (name, version) not in self._kinds:
+            doc = await docs.get(f"kind/{kind_document(name, version)}")
+            if doc is not None:
+                self._learn({field: entry[0] for field, entry in doc.body["fields"].items()})
+        return self._kinds.get((name, version))
+
+    async def _retired_kinds(self, docs: Docs) -> set[tuple[str, int]]:
+        if self._retired is not None:
+            return self._retired
+        found = set()
+        for doc in await docs.all("kind"):
+            fields = doc.body["fields"]
+            if doc.body["status"] != "in_use" and "name" in fields and "number" in fields:
+                found.add((fields["name"][0], int(fields["number"][0])))
+        if not self._open("kind"):
+            self._retired = found
+        return found
+
+    async def _area_views(self, docs: Docs) -> list[View]:
+        if self._areas is not None:
+            return self._areas
+        found = [view for doc in await docs.all("area") if (view := await self._view_of(docs, doc)) is not None]
+        if not self._open("area"):
+            self._areas = found
+        return found
+
+    async def _limits_now(self, docs: Docs) -> dict[str, float]:
+        if self._limits is not None:
+            return self._limits
+        found = {}
+        for doc in await docs.all("limit"):
+            fields = doc.body["fields"]
+            if doc.body["status"] != "retired" and "name" in fields and "value" in fields:
+                found[fields["name"][0]] = fields["value"][0]
+        if not self._open("limit"):
+            self._limits = found
+        return found
+
+    async def _plant(self, docs: Docs) -> View | None:
+        return await self._view(docs, PLANT_KEY)
+
+    async def _actor(self, docs: Docs, person: str) -> Actor:
+        if person == SERVER_AUTHOR:
+            return SERVER
+        doc = await docs.get(f"person/{person}") if person else None
+        if doc is None:
+            return nobody(person)
+        plant = await docs.get(PLANT_KEY)
+        stamp = (doc.seq, plant.seq if plant is not None else 0)
+        held = self._actors.get(person)
+        if held is not None and held[0] == stamp and self._areas is not None:
+            return held[1]
+        seen = await self._view_of(docs, doc)
+        table = await self._plant(docs)
+        found = (
+            actor(seen, await self._area_views(docs), table["roles"] if table is not None else None) if seen is not None else nobody(person)
+        )
+        if self._areas is not None:
+            self._actors[person] = (stamp, found)
+        return found
+
+    async def _uses(self, docs: Docs, kind: CompiledKind, op: Op, doc: Document | None, env: Env) -> dict[str, View | None]:
+        found: dict[str, View | None] = {}
+        if not kind.kind.uses:
+            return found
+        seen, given = _seen(kind, op, doc)
+        for name in kind.kind.uses:
+            key = machine.use_key(kind, name, seen, found, given)
+            used = await docs.get(key) if key is not None else None
+            of = await self._kind(docs, used.kind, used.body["version"]) if used is not None else None
+            found[name] = machine.card(of, machine.view(of, used.key, used.body)) if of is not None and used is not None else None
+        return found
+
+    async def _view(self, docs: Docs, key: str) -> View | None:
+        doc = await docs.get(key)
+        return None if doc is None else await self._view_of(docs, doc)
+
+    async def _view_of(self, docs: Docs, doc: Document) -> View | None:
+        kind = await self._kind(docs, doc.kind, doc.body["version"])
+        return None if kind is None else machine.view(kind, doc.key, doc.body)
+
+    def _open(self, kind: str) -> bool:
+        """Whether a transaction that is not over has changed a document of this kind."""
+        return any(key.startswith(f"{kind}/") for key in self._changed)
+
+    def _drop(self, key: str) -> None:
+        match key.partition("/")[0]:
+            case "kind":
+                self._retired = None
+            case "area":
+                self._areas = None
+                self._actors.clear()
+            case "limit":
+                self._limits = None
+
+
+def _seen(kind: CompiledKind, op: Op, doc: Document | None) -> tuple[View, Mapping[str, Any]]:
+    """The document that `uses` paths read, and the item or input."""
+    if isinstance(op, New):
+        fields = {name: [value, 0, 0] for name, value in op.fields.items()}
+        return machine.view(kind, op.doc, {"version": op.version, "status": kind.start, "fields": fields, "sets": {}}), {}
+    if doc is None:
+        return {}, {}
+    given = op.item if isinstance(op, Add) else op.input if isinstance(op, Act) else {}
+    return machine.view(kind, doc.key, doc.body), given

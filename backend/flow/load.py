@@ -1,0 +1,149 @@
+"""Kind files, and what a plant begins with: read from disk, said by the server's own device at start.
+
+`extends: <file>` takes over another file's content; what the file says itself stands over it (maps are joined, all else is replaced).
+A file with `base: true` is only there to be extended. On the wire a kind is whole.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import yaml
+
+from backend.flow.judge import PLANT_KEY, FlowJudge
+from backend.flow.kind import CompiledKind, compile_kind, pack_source
+from backend.kernel.ids import SERVER_AUTHOR, derived, kind_document
+from backend.store import Store
+from backend.sync.op import New, Op
+from backend.sync.shapes import TxDocs
+
+BACKEND = Path(__file__).parents[1]
+
+
+class KindChanged(ValueError):
+    """A kind file is not what the ledger holds under the same version."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with JSON's notion of what a word is: `no` is a text, and so is a date."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+
+
+def kind_files(root: Path = BACKEND) -> list[Path]:
+    """Every kind file of the product, bases included."""
+    return sorted([*root.glob("flow/kinds/*.yaml"), *root.glob("domains/*/kinds/*.yaml")])
+
+
+def read_kind(path: Path) -> dict[str, Any] | None:
+    """A kind file's content, whole; None for a base. Raises ValueError where `extends` leads nowhere or in a circle."""
+    content = _whole(path, ())
+    return None if content.pop("base", False) else content
+
+
+def _whole(path: Path, inside: tuple[Path, ...]) -> dict[str, Any]:
+    content: dict[str, Any] = read_yaml(path)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    above = path.with_name(f"{base}.yaml")
+    if above in (*inside, path) or not above.is_file():
+        raise ValueError(f"{path.name}: extends {base}")
+    begun = _whole(above, (*inside, path))
+    begun.pop("base", None)
+    return _joined(begun, content)
+
+
+def _joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    found = dict(below)
+    for name, value in above.items():
+        found[name] = _joined(found[name], value) if isinstance(value, dict) and isinstance(found.get(name), dict) else value
+    return found
+
+
+def read_yaml(path: Path) -> Any:
+    """A YAML file as JSON values."""
+    return yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+
+
+@cache
+def file_kinds() -> tuple[CompiledKind, ...]:
+    """The kinds of the product's files."""
+    return tuple(compile_kind(content) for path in kind_files() if (content := read_kind(path)) is not None)
+
+
+@cache
+def role_table() -> dict[str, list[str]]:
+    """The roles a new plant begins with, and their capabilities."""
+    return {name: role["caps"] for name, role in read_yaml(BACKEND / "domains/people/roles.yaml")["roles"].items()}
+
+
+@cache
+def capabilities() -> frozenset[str]:
+    """Every capability that a role may have."""
+    return frozenset(read_yaml(BACKEND / "domains/people/roles.yaml")["capabilities"])
+
+
+class Says(Protocol):
+    """The part of sync that writes ops by the server's own device."""
+
+    store: Store
+
+    async def say(self, *ops: Op) -> Sequence[Any]: ...
+
+
+async def start(sync: Says, judge: FlowJudge) -> dict[str, int]:
+    """Say what the ledger lacks: kinds, limits, the plant. Returns each kind's newest version.
+
+    Raises KindChanged where a file was changed without a new version: documents are under way under the old text.
+    """
+    async with sync.store.read() as tx:
+        docs = TxDocs(tx)
+        held = {doc.key: doc for doc in await docs.all("kind")}
+        limits = {doc.key for doc in await docs.all("limit")}
+        plant = await docs.get(PLANT_KEY)
+        await judge.warm(docs)
+    await _say(sync, _new_kinds(held))
+    await _say(sync, [op for op in _limits() if op.doc not in limits])
+    if plant is None:
+        await _say(sync, [_server_new(PLANT_KEY, 1, {**read_yaml(BACKEND / "flow/plant.yaml"), "roles": role_table()})])
+    return {kind.name: judge.newest(kind.name) or 1 for kind in judge.kinds()}
+
+
+async def _say(sync: Says, ops: Iterable[New]) -> None:
+    for op in ops:
+        for verdict in await sync.say(op):
+            if verdict.state != "ok":
+                raise RuntimeError(f"{op.doc} was not accepted: {verdict}")
+
+
+def _new_kinds(held: dict[str, Any]) -> list[New]:
+    said = []
+    for compiled in sorted(file_kinds(), key=lambda k: k.name != "kind"):
+        kind = compiled.kind
+        key = f"kind/{kind_document(kind.kind, kind.version)}"
+        source = pack_source(kind)
+        if key in held:
+            if any(held[key].body["fields"].get(name, [None])[0] != text for name, text in source.items()):
+                raise KindChanged(f"{kind.kind}@{kind.version} was changed without a new version / 表单 {kind.kind} 已修改但未提高版本号")
+            continue
+        title = msgspec.to_builtins(kind.title)
+        said.append(_server_new(key, 1, {"name": kind.kind, "number": kind.version, "title": title, **source}))
+    return said
+
+
+def _limits() -> list[New]:
+    content = read_yaml(BACKEND / "flow/limits.yaml")
+    return [_server_new(f"limit/{derived(f'limit:{name}')}", 1, {"name": name, **fields}) for name, fields in content.items()]
+
+
+def _server_new(key: str, version: int, fields: dict[str, Any]) -> New:
+    return New(0, 0, 0, SERVER_AUTHOR, key, version, fields)
