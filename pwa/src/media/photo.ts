@@ -23,7 +23,8 @@ export async function downsize(file: Blob): Promise<Photo> {
     picture = await viaElement(file);
   }
   try {
-    const full = "naturalWidth" in picture ? { w: picture.naturalWidth, h: picture.naturalHeight } : { w: picture.width, h: picture.height };
+    const full =
+      "naturalWidth" in picture ? { w: picture.naturalWidth, h: picture.naturalHeight } : { w: picture.width, h: picture.height };
     if (!full.w || !full.h) throw new AppError("media.unreadable");
     let scale = Math.min(1, EDGE_PX_MAX / Math.max(full.w, full.h));
     for (;;) {
@@ -54,7 +55,12 @@ async function draw(picture: ImageBitmap | HTMLImageElement, w: number, h: numbe
   return blob;
 }
 
-function paint(context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D | null, picture: CanvasImageSource, w: number, h: number): void {
+function paint(
+  context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D | null,
+  picture: CanvasImageSource,
+  w: number,
+  h: number,
+): void {
   if (!context) throw new AppError("media.unreadable");
   context.fillStyle = "#fff"; // JPEG knows no transparency
   context.fillRect(0, 0, w, h);

@@ -53,7 +53,9 @@ export interface UploadMeans {
 export async function upload(means: UploadMeans): Promise<boolean> {
   const { db } = means;
   const due = await named(db);
-  const waiting = (await db.media.toArray()).filter((row) => row.bytes && row.state !== "sent" && due.get(row.sha256)).sort((a, b) => a.at - b.at);
+  const waiting = (await db.media.toArray())
+    .filter((row) => row.bytes && row.state !== "sent" && due.get(row.sha256))
+    .sort((a, b) => a.at - b.at);
   let all = true;
   for (const row of waiting) all = (await one(means, row)) && all;
   return all;
@@ -112,7 +114,11 @@ function codeOf(body: string | undefined): string | undefined {
 
 /** Bytes the server has shown it holds need not lie here any longer. */
 export async function letGo(db: DeviceDb, sha: string): Promise<void> {
-  await db.media.where("sha256").equals(sha).filter((row) => row.state === "sent").modify({ bytes: null });
+  await db.media
+    .where("sha256")
+    .equals(sha)
+    .filter((row) => row.state === "sent")
+    .modify({ bytes: null });
 }
 
 /** Throw out what nobody will send any more: unnamed and old, or long sent. */

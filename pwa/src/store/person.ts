@@ -83,7 +83,10 @@ const FIRST = ["plant", "kind", "person", "area"];
 const BATCH_ROWS = 500;
 
 /** Everything held, in batches. */
-export async function* everything(db: PersonDb, key: CryptoKey): AsyncGenerator<{ held: Held[]; done: number; total: number; basic: boolean }> {
+export async function* everything(
+  db: PersonDb,
+  key: CryptoKey,
+): AsyncGenerator<{ held: Held[]; done: number; total: number; basic: boolean }> {
   const total = await db.docs.count();
   let done = 0;
   const kinds = (await db.docs.orderBy("kind").uniqueKeys()) as string[];

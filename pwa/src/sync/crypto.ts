@@ -40,7 +40,12 @@ export class BadToken extends Error {
 }
 
 /** The claims of a statement of the server's, of exactly this type, signed by a key pinned at sign-in. Raises BadToken. */
-export async function verifyToken(text: string, type: string, keys: readonly JsonWebKey[], now_ms?: number): Promise<Record<string, unknown>> {
+export async function verifyToken(
+  text: string,
+  type: string,
+  keys: readonly JsonWebKey[],
+  now_ms?: number,
+): Promise<Record<string, unknown>> {
   const [head, body, signature, more] = text.split(".");
   if (!head || !body || !signature || more !== undefined) throw new BadToken("form");
   let header: Record<string, unknown>;

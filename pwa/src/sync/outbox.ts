@@ -46,7 +46,13 @@ export async function say(db: DeviceDb, author: string, sayings: readonly Saying
         await db.ops.bulkAdd(rows);
         await db.devices.update(device.number, { n: device.n + rows.length });
         const latest = (await db.read("clock")) ?? FRESH_CLOCK;
-        await db.write("clock", { ...latest, last: Math.max(latest.last, clock.last), at: Math.max(latest.at, clock.at), wall: clock.wall, unsure: clock.unsure });
+        await db.write("clock", {
+          ...latest,
+          last: Math.max(latest.last, clock.last),
+          at: Math.max(latest.at, clock.at),
+          wall: clock.wall,
+          unsure: clock.unsure,
+        });
         return true;
       });
       if (taken) return rows;
@@ -129,7 +135,8 @@ async function row(
     const state = { state: "queued", seq: null, dismissed: 0, settled: 0 } as const;
     return { op: id, device: device.number, n, bytes, author: person, doc, verb, what, at, hlc, sealed, media: mediaIn(values), ...state };
   } catch (error) {
-    if (error instanceof Malformed) throw new AppError(["bytes", "value_bytes", "fields"].includes(error.reason) ? "op.too_large" : error.code, { reason: error.reason });
+    if (error instanceof Malformed)
+      throw new AppError(["bytes", "value_bytes", "fields"].includes(error.reason) ? "op.too_large" : error.code, { reason: error.reason });
     throw error;
   }
 }
@@ -171,20 +178,37 @@ export async function part(db: DeviceDb, device: DeviceRow, have: number, limits
   const { number } = device;
   if (have >= device.n) return null;
   const above = (n: number) => db.ops.where("[device+n]").between([number, n], [number, Number.MAX_SAFE_INTEGER], true, true);
-  const rows = (await above(have + 1).limit(limits.ops).toArray()).filter((row, i) => row.n === have + 1 + i);
+  const rows = (
+    await above(have + 1)
+      .limit(limits.ops)
+      .toArray()
+  ).filter((row, i) => row.n === have + 1 + i);
   const usable = rows.findIndex((row) => !row.bytes);
   const run = usable < 0 ? rows : rows.slice(0, usable);
   if (run.length) return bundle(db, device, run, limits);
 
-  const kept = (await db.bundles.where("[device+first]").between([number, 0], [number, have + 1], true, true).toArray()).filter((b) => b.last > have);
+  const kept = (
+    await db.bundles
+      .where("[device+first]")
+      .between([number, 0], [number, have + 1], true, true)
+      .toArray()
+  ).filter((b) => b.last > have);
   const whole = kept[kept.length - 1];
   if (whole?.sealed) return { what: "kept", first: whole.first, last: whole.last, jwe: whole.sealed };
 
   // A hole: neither bytes nor a kept bundle. Say so, and go on with what comes after it.
-  const nextRow = await above(have + 2).filter((row) => row.bytes !== null).first();
-  const nextKept = await db.bundles.where("[device+first]").between([number, have + 2], [number, Number.MAX_SAFE_INTEGER]).first();
+  const nextRow = await above(have + 2)
+    .filter((row) => row.bytes !== null)
+    .first();
+  const nextKept = await db.bundles
+    .where("[device+first]")
+    .between([number, have + 2], [number, Number.MAX_SAFE_INTEGER])
+    .first();
   const first = Math.min(nextRow?.n ?? device.n + 1, nextKept?.first ?? device.n + 1);
-  const lost = encodeBundle({ device: number, certificate: device.certificate, first, prev: await before(db, number, first), lost: true }, []);
+  const lost = encodeBundle(
+    { device: number, certificate: device.certificate, first, prev: await before(db, number, first), lost: true },
+    [],
+  );
   return { what: "lost", first, last: first - 1, rows: [], bundle: lost, signature: await sign(device.privateKey, lost) };
 }
 
@@ -211,7 +235,10 @@ async function bundle(db: DeviceDb, device: DeviceRow, run: OpRow[], limits: Lim
     }
     const sealed = Object.assign({}, ...rows.map((row) => row.sealed)) as OpRow["sealed"];
     const head = { device: device.number, certificate: device.certificate, first, prev, sealed, authors };
-    const bytes = encodeBundle(head, rows.map((row) => row.bytes as Uint8Array));
+    const bytes = encodeBundle(
+      head,
+      rows.map((row) => row.bytes as Uint8Array),
+    );
     if (bytes.length <= limits.bytes || count === 1) {
       return { what: "ops", first, last: first + rows.length - 1, rows, bundle: bytes, signature: await sign(device.privateKey, bytes) };
     }
@@ -226,7 +253,14 @@ function tokenFor(row: Pick<OpRow, "author" | "at">, tokens: readonly TokenRow[]
 
 async function before(db: DeviceDb, device: number, first: number): Promise<string | null> {
   if (first === 1) return null;
-  return (await db.ops.where("[device+n]").equals([device, first - 1]).first())?.op ?? UNKNOWN_OP;
+  return (
+    (
+      await db.ops
+        .where("[device+n]")
+        .equals([device, first - 1])
+        .first()
+    )?.op ?? UNKNOWN_OP
+  );
 }
 
 // ---- what comes back ----
@@ -262,9 +296,7 @@ export async function tidy(db: DeviceDb, settled: readonly string[], now: number
     await db.bundles.filter((bundle) => bundle.at < now - BUNDLES_KEPT_MS).delete();
     const acked = new Map((await db.devices.toArray()).map((device) => [device.number, device.acked]));
     // The last acknowledged op stays: the next bundle names it as the one before.
-    await db.ops
-      .filter((row) => row.settled === 1 && row.at < now - BUNDLES_KEPT_MS && row.n < (acked.get(row.device) ?? 0))
-      .delete();
+    await db.ops.filter((row) => row.settled === 1 && row.at < now - BUNDLES_KEPT_MS && row.n < (acked.get(row.device) ?? 0)).delete();
     const tokens = await db.tokens.toArray();
     const queued = await db.ops.where("state").equals("queued").toArray();
     const needed = new Set(queued.map((row) => tokenFor(row, tokens)?.id));

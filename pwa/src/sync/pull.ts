@@ -77,7 +77,12 @@ async function take(means: PullMeans, response: Response, asked: readonly string
   return end;
 }
 
-async function apply(means: PullMeans, page: readonly Line[], before: Place, line: { cursor: string; through: number; more: boolean }): Promise<Place> {
+async function apply(
+  means: PullMeans,
+  page: readonly Line[],
+  before: Place,
+  line: { cursor: string; through: number; more: boolean },
+): Promise<Place> {
   const { db, key } = means;
   const place = { ...before, want: [...before.want] };
   const keys = [...new Set(page.flatMap((l) => ("doc" in l ? [l.doc] : "patch" in l ? [l.patch] : "gone" in l ? [l.gone] : [])))];

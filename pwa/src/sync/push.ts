@@ -135,7 +135,9 @@ async function drain(means: Means, device: DeviceRow, from: number): Promise<voi
 
 function deliver(means: Means, next: Part): Promise<PushAnswer> {
   if (next.what !== "kept") return post(means, next.bundle, next.signature);
-  return send(means.fetch, "/api/sync/push", { method: "POST", headers: { "Content-Type": "application/jose" }, body: next.jwe }).then((r) => json(r));
+  return send(means.fetch, "/api/sync/push", { method: "POST", headers: { "Content-Type": "application/jose" }, body: next.jwe }).then(
+    (r) => json(r),
+  );
 }
 
 async function post(means: Means, bundle: Uint8Array, signature: string): Promise<PushAnswer> {
@@ -155,7 +157,11 @@ async function acknowledge(means: Means, device: DeviceRow, next: Part, answer: 
     if (next.what === "ops") {
       const { first, last, bundle, signature } = next;
       const plain = { bundle: new TextDecoder().decode(bundle), signature, receipt: answer.receipt };
-      await db.bundles.where("[device+first]").equals([device.number, first]).filter((kept) => kept.last <= last).delete();
+      await db.bundles
+        .where("[device+first]")
+        .equals([device.number, first])
+        .filter((kept) => kept.last <= last)
+        .delete();
       await db.bundles.add({ device: device.number, first, last, at: sent, sealed: null, plain });
     }
     await hear(db, answer, sent, sent);
@@ -194,7 +200,8 @@ async function checkReceipt(means: Means, next: Part, answer: PushAnswer): Promi
     throw new Stop({ code: "sync.receipt", params: {} });
   }
   const named = new Set<unknown>();
-  for (const entry of [claims.ops, claims.verdicts].flat() as unknown[]) named.add(typeof entry === "string" ? entry : ((entry as { op?: unknown })?.op ?? entry));
+  for (const entry of [claims.ops, claims.verdicts].flat() as unknown[])
+    named.add(typeof entry === "string" ? entry : ((entry as { op?: unknown })?.op ?? entry));
   for (const list of Array.isArray(claims.verdicts) ? claims.verdicts : []) if (Array.isArray(list)) named.add(list[0]);
   const said = next.what === "ops" ? next.rows.map((row) => row.op) : [];
   if (claims.epoch !== answer.epoch || said.some((op) => !named.has(op))) throw new Stop({ code: "sync.receipt", params: {} });
@@ -227,10 +234,13 @@ async function sealKept(db: DeviceDb): Promise<void> {
   for (const { id, plain: open } of plain as Required<BundleRow>[]) {
     try {
       const sealed = await sealToServer(envelope(new TextEncoder().encode(open.bundle), open.signature, open.receipt), keys);
-      await db.bundles.where("id").equals(id).modify((row) => {
-        row.sealed = sealed;
-        delete row.plain;
-      });
+      await db.bundles
+        .where("id")
+        .equals(id)
+        .modify((row) => {
+          row.sealed = sealed;
+          delete row.plain;
+        });
     } catch {
       return;
     }
@@ -271,7 +281,8 @@ export async function takeDevice(db: DeviceDb, number: number, certificate: stri
     const pair = await db.read("nextKey");
     if (!pair) throw new Error("a device number came for a key that this phone does not hold");
     const forked = await db.read("forked");
-    const waiting = forked === undefined ? [] : await db.ops.where("[device+n]").between([forked, 0], [forked, Number.MAX_SAFE_INTEGER]).toArray();
+    const waiting =
+      forked === undefined ? [] : await db.ops.where("[device+n]").between([forked, 0], [forked, Number.MAX_SAFE_INTEGER]).toArray();
     const unsent = waiting.filter((row) => row.state === "queued").sort((a, b) => a.n - b.n);
     const { privateKey, publicKey } = pair;
     await db.devices.add({ number, privateKey, publicKey, certificate, n: unsent.length, acked: 0 });

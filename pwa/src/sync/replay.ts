@@ -22,7 +22,10 @@ export interface Change {
   acts: { name: string; doc: string; transition: string; input: Values }[];
 }
 
-export type Outcome = { ok: Change } | { refused: string; params: Record<string, unknown> } | { parked: string; params: Record<string, unknown> };
+export type Outcome =
+  | { ok: Change }
+  | { refused: string; params: Record<string, unknown> }
+  | { parked: string; params: Record<string, unknown> };
 
 /** What the kinds say, on this phone. */
 export interface Rules {

@@ -55,18 +55,30 @@ describe("the queue", () => {
 
   test("a personal value is not in the op, travels beside it, and its hash fits", async () => {
     const place = { lat: 39.1, lon: 117.2 };
-    const [row] = await phone.say({ verb: "new", doc: "hazard/0190c000-0000-7000-8000-000000000009", version: 1, fields: { place, note: "a" }, seal: ["place"] });
+    const [row] = await phone.say({
+      verb: "new",
+      doc: "hazard/0190c000-0000-7000-8000-000000000009",
+      version: 1,
+      fields: { place, note: "a" },
+      seal: ["place"],
+    });
     const op = decode(row?.bytes as Uint8Array);
     expect(JSON.stringify(op)).not.toContain("39.1");
-    const { sealed } = (op as { fields: { place: { sealed: string } } }).fields.place;
-    const [salt, text] = row?.sealed[sealed] as [string, string];
+    const { sealed } = (op as unknown as { fields: { place: { sealed: string } } }).fields.place;
+    const [salt, text] = row?.sealed[sealed] ?? ([] as never);
     expect(JSON.parse(text)).toEqual(place);
     const hash = await crypto.subtle.digest("SHA-256", Buffer.concat([Buffer.from(salt, "base64"), Buffer.from(text)]));
     expect(Buffer.from(hash).toString("hex")).toBe(sealed);
   });
 
   test("an anonymous report names nobody in its bytes", async () => {
-    const [row] = await phone.say({ verb: "new", doc: "hazard/0190c000-0000-7000-8000-000000000008", version: 1, fields: { note: "a" }, anonymous: true });
+    const [row] = await phone.say({
+      verb: "new",
+      doc: "hazard/0190c000-0000-7000-8000-000000000008",
+      version: 1,
+      fields: { note: "a" },
+      anonymous: true,
+    });
     expect(new TextDecoder().decode(row?.bytes as Uint8Array)).not.toContain(PERSON);
     expect(row?.author).toBe(PERSON);
     expect(await phone.push()).toBeNull();
@@ -91,7 +103,11 @@ describe("the queue", () => {
     expect(text).not.toContain("secret-word");
     const file = JSON.parse(text) as { bundles: { jwe: string }[] };
     expect(file.bundles).toHaveLength(1);
-    const answer = await server.fetch("/api/sync/push", { method: "POST", headers: { "Content-Type": "application/jose" }, body: file.bundles[0]?.jwe });
+    const answer = await server.fetch("/api/sync/push", {
+      method: "POST",
+      headers: { "Content-Type": "application/jose" },
+      body: file.bundles[0]?.jwe,
+    });
     expect(answer.ok).toBe(true);
     expect(server.taken).toHaveLength(3);
   });

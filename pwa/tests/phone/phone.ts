@@ -34,7 +34,10 @@ export class Phone {
 
   async signIn(path = "/api/auth/sign-in", person = PERSON): Promise<void> {
     const device = await deviceForSignIn(this.db, async () => "nonce-1", "test");
-    const answer = await this.fetch(path, { method: "POST", body: JSON.stringify(path.endsWith("refresh") ? { device } : { username: person, device }) });
+    const answer = await this.fetch(path, {
+      method: "POST",
+      body: JSON.stringify(path.endsWith("refresh") ? { device } : { username: person, device }),
+    });
     const said = await answer.json();
     if (!answer.ok) throw new Error(said.code);
     await pin(this.db, said.keys.keys);

@@ -24,7 +24,11 @@ beforeEach(async () => {
 const go = () =>
   pull({ device: phone.db, db: own, key, fetch: phone.fetch, headers: {}, wall: phone.wall, page: (page) => void pages.push(page) });
 const id = (n: number) => `hazard/0190c000-0000-7000-8000-${n.toString(16).padStart(12, "0")}`;
-const doc = (n: number, seq: number, note = `n${n}`) => ({ doc: id(n), seq, body: { version: 1, status: "reported", fields: { note: [note, seq, 5] }, sets: {} } });
+const doc = (n: number, seq: number, note = `n${n}`) => ({
+  doc: id(n),
+  seq,
+  body: { version: 1, status: "reported", fields: { note: [note, seq, 5] }, sets: {} },
+});
 const head = (reset = false, total = 0) => ({ epoch: server.epoch, reset, total });
 const end = (cursor: string, through: number, more = false) => ({ cursor, through, more });
 
@@ -39,10 +43,18 @@ describe("pulling", () => {
   test("documents, patches and goings are taken over; the cursor goes back with the next call", async () => {
     server.pulls = [
       () => [head(true, 2), doc(1, 10), doc(2, 11), end("a", 11)],
-      () => [head(), { patch: id(1), seq: 12, set: { note: ["changed", 12, 5] }, add: { evidence: { x: [{ note: "e" }, 12, 5] } }, status: "assigned" }, { gone: id(2), seq: 13 }, end("b", 13)],
+      () => [
+        head(),
+        { patch: id(1), seq: 12, set: { note: ["changed", 12, 5] }, add: { evidence: { x: [{ note: "e" }, 12, 5] } }, status: "assigned" },
+        { gone: id(2), seq: 13 },
+        end("b", 13),
+      ],
     ];
     expect(await go()).toBe("done");
-    expect(await held()).toEqual({ [id(1)]: { seq: 10, note: "n1", status: "reported" }, [id(2)]: { seq: 11, note: "n2", status: "reported" } });
+    expect(await held()).toEqual({
+      [id(1)]: { seq: 10, note: "n1", status: "reported" },
+      [id(2)]: { seq: 11, note: "n2", status: "reported" },
+    });
     await go();
     expect(server.asked.map((asked) => asked.cursor)).toEqual([null, "a"]);
     expect(await held()).toEqual({ [id(1)]: { seq: 12, note: "changed", status: "assigned" } });
@@ -168,7 +180,9 @@ describe("pulling", () => {
     server.judge = () => ({ state: "parked", code: "op.awaits_kind" });
     await phone.push();
     expect(await phone.states()).toEqual({ parked: 2 });
-    const verdict = (op: string, n: number, state: string, seq: number) => ({ verdict: { op, n, seq, state, ...(state === "refused" ? { code: "x.y", params: { a: 1 } } : {}) } });
+    const verdict = (op: string, n: number, state: string, seq: number) => ({
+      verdict: { op, n, seq, state, ...(state === "refused" ? { code: "x.y", params: { a: 1 } } : {}) },
+    });
     server.pulls = [() => [head(true), verdict(a?.op as string, 1, "ok", 20), verdict(b?.op as string, 2, "refused", 21), end("a", 21)]];
     await go();
     expect(await phone.states()).toEqual({ accepted: 1, refused: 1 });
@@ -197,7 +211,15 @@ describe("pulling", () => {
 
   test("killed at every write: what is held is always whole pages, and the next pull finishes", async () => {
     const answers = () => [
-      () => [head(true, 4), doc(1, 10), doc(2, 11), end("a", 0, true), { patch: id(1), seq: 14, status: "x" }, doc(3, 12), end("b", 14, false)],
+      () => [
+        head(true, 4),
+        doc(1, 10),
+        doc(2, 11),
+        end("a", 0, true),
+        { patch: id(1), seq: 14, status: "x" },
+        doc(3, 12),
+        end("b", 14, false),
+      ],
     ];
     for (let nth = 1; nth < 14; nth++) {
       const disk = new Phone(server);
@@ -213,7 +235,10 @@ describe("pulling", () => {
       const found = Object.keys(await held()).length;
       expect([0, 2, 3]).toContain(found);
       expect((await own.place()).cursor).toBe(found === 0 ? null : found === 2 ? "a" : "b");
-      server.pulls = [(asked) => (asked.cursor === null ? answers()[0]?.() ?? [] : [head(), { patch: id(1), seq: 14, status: "x" }, doc(3, 12), end("b", 14)])];
+      server.pulls = [
+        (asked) =>
+          asked.cursor === null ? (answers()[0]?.() ?? []) : [head(), { patch: id(1), seq: 14, status: "x" }, doc(3, 12), end("b", 14)],
+      ];
       await pull({ ...means, db: own });
       expect((await held())[id(1)]).toMatchObject({ seq: 14, status: "x" });
       expect(Object.keys(await held())).toHaveLength(3);

@@ -112,7 +112,8 @@ describe("pushing", () => {
   test("a receipt that leaves an op out is not believed", async () => {
     await phone.say(fact(), fact());
     const honest = server.token.bind(server);
-    server.token = (typ, claims) => honest(typ, typ === "receipt" ? { ...claims, verdicts: (claims.verdicts as unknown[]).slice(1) } : claims);
+    server.token = (typ, claims) =>
+      honest(typ, typ === "receipt" ? { ...claims, verdicts: (claims.verdicts as unknown[]).slice(1) } : claims);
     expect(await phone.push()).toEqual({ code: "sync.receipt", params: {} });
     expect(await phone.states()).toEqual({ queued: 2 });
   });
@@ -178,7 +179,11 @@ describe("gaps, losses, forks", () => {
   test("what no phone and no bundle holds any more is said to be lost, and the queue goes on", async () => {
     await phone.say(fact(), fact());
     await phone.push();
-    await tidy(phone.db, (await phone.db.ops.toArray()).map((row) => row.op), Date.now());
+    await tidy(
+      phone.db,
+      (await phone.db.ops.toArray()).map((row) => row.op),
+      Date.now(),
+    );
     await phone.db.bundles.clear();
     server.restore({ have: new Map(), ops: [] });
     const [row] = await phone.say(fact());
@@ -199,7 +204,10 @@ describe("gaps, losses, forks", () => {
     expect(server.taken.map((t) => t.op)).toContain(a?.op);
     expect(server.taken.map((t) => t.op)).toContain(b?.op);
     expect(server.taken).toHaveLength(4);
-    const rows = await clone.db.ops.where("op").anyOf([a?.op as string, b?.op as string]).toArray();
+    const rows = await clone.db.ops
+      .where("op")
+      .anyOf([a?.op as string, b?.op as string])
+      .toArray();
     expect(rows.map((row) => row.n).sort()).toEqual([1, 2]);
     expect(new Set(rows.map((row) => row.device)).size).toBe(1);
     expect(rows[0]?.device).not.toBe((await phone.db.device())?.number);
@@ -279,7 +287,10 @@ describe("killed", () => {
       const ids = on.taken.map((t) => t.op);
       expect(new Set(ids).size, `killed at write ${nth}`).toBe(ids.length);
       expect(ids, `killed at write ${nth}`).toEqual(expect.arrayContaining(said));
-      expect(on.taken.map((t) => t.n), `killed at write ${nth}`).toEqual(ids.map((_, i) => i + 1));
+      expect(
+        on.taken.map((t) => t.n),
+        `killed at write ${nth}`,
+      ).toEqual(ids.map((_, i) => i + 1));
       expect((await victim.states()).queued, `killed at write ${nth}`).toBeUndefined();
     }
   });

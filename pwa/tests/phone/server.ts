@@ -114,10 +114,20 @@ export class TinyServer {
   }
 
   private async signIn(path: string, asked: Record<string, never>): Promise<Response> {
-    const { username, person = username, device: phone } = asked as unknown as {
+    const {
+      username,
+      person = username,
+      device: phone,
+    } = asked as unknown as {
       username?: string;
       person?: string;
-      device?: { number?: number; nonce?: string; proof?: string; public_key?: string; predecessor?: { number: number; nonce: string; proof: string } };
+      device?: {
+        number?: number;
+        nonce?: string;
+        proof?: string;
+        public_key?: string;
+        predecessor?: { number: number; nonce: string; proof: string };
+      };
     };
     const who = person ?? this.session?.person ?? "";
     let number = this.session?.device ?? 0;
@@ -170,7 +180,10 @@ export class TinyServer {
       authors: Record<string, string[]>;
       lost?: boolean;
     };
-    const claims = JSON.parse(Buffer.from(bundle.certificate.split(".")[1] as string, "base64url").toString()) as { spki: string; predecessors: number[] };
+    const claims = JSON.parse(Buffer.from(bundle.certificate.split(".")[1] as string, "base64url").toString()) as {
+      spki: string;
+      predecessors: number[];
+    };
     let device = this.devices.get(bundle.device);
     if (!device) {
       device = { spki: claims.spki, predecessors: claims.predecessors, have: 0, ids: [] };
@@ -211,7 +224,11 @@ export class TinyServer {
       verdicts.push({ op: id, n, seq: known.seq, state: known.state, ...(known.code ? { code: known.code, params: {} } : {}) });
     }
     if (ops.length) this.authors.push(bundle.authors);
-    const receipt = await this.token("receipt", { epoch: this.epoch, device: bundle.device, verdicts: verdicts.map((v) => [v.op, v.seq, v.state]) });
+    const receipt = await this.token("receipt", {
+      epoch: this.epoch,
+      device: bundle.device,
+      verdicts: verdicts.map((v) => [v.op, v.seq, v.state]),
+    });
     return Response.json({ have: device.have, epoch: this.epoch, now: this.hlc, receipt, verdicts });
   }
 
