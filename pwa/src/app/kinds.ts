@@ -4,23 +4,32 @@ import type { LevelName } from "../ui/icons";
 import type { KindFile, Label } from "./types";
 import { useCore } from "./use";
 
+export interface Rule {
+  rule: string;
+  else: string;
+  params?: Record<string, string>;
+}
+
 export interface FieldSpec {
   type: string;
   title?: Label;
-  of?: string | Record<string, unknown> | unknown[];
-  required?: boolean | string;
-  show?: string;
-  check?: string;
-  default?: unknown;
   help?: Label;
+  required?: boolean;
+  /** of a choice its ids with their titles, in order; of a ref the kind it points to, `*` for any */
+  of?: string | Record<string, Label>;
+  show?: string;
+  check?: Rule[];
+  default?: unknown;
   unit?: string;
   min?: number | null;
   max?: number | null;
   step?: number;
-  limits?: { at?: number; level?: string; above?: number; below?: number }[];
+  limits?: { above?: number; below?: number; level?: string }[];
   only_by?: string[];
-  fields?: Record<string, FieldSpec>;
-  [part: string]: unknown;
+  columns?: Record<string, FieldSpec>;
+  item?: FieldSpec;
+  /** of a section: which fields stand under it */
+  fields?: string[];
 }
 
 export interface Law {
@@ -31,8 +40,7 @@ export interface Law {
 
 export interface CheckItem {
   id: string;
-  zh: string;
-  en: string;
+  title: Label;
   type: "yes_no" | "number" | "choice";
   critical?: boolean;
   photo_on_fail?: boolean;
@@ -42,36 +50,57 @@ export interface CheckItem {
   law?: Law | null;
   law_scope?: string;
   sure?: string;
-  limit_sure?: string;
-  unit?: string;
+  limit_sure?: string | null;
+  unit?: string | null;
   min?: number | null;
   max?: number | null;
-  options?: { id: string; zh: string; en: string; ok?: boolean }[];
+}
+
+export interface Checklist {
+  equipment_types: Record<string, Label> | string[];
+  modes: string[];
 }
 
 export interface TransitionSpec {
   title?: Label;
-  from?: string[] | string;
-  to?: string;
+  help?: Label;
+  from?: string[] | "*";
   input?: Record<string, FieldSpec>;
-  offline?: string | boolean;
+  server?: boolean;
   stop?: boolean;
-  icon?: string;
-  [part: string]: unknown;
+  tone?: "primary" | "plain" | "danger";
+  offline?: "no" | "claim" | "grant";
 }
 
-type Named = Record<string, { title?: Label; level?: string; [part: string]: unknown }>;
+export interface StateSpec {
+  title: Label;
+  start?: boolean;
+  end?: boolean;
+  level?: "normal" | "blue" | "yellow" | "orange" | "red" | "quiet";
+}
 
 export const isCheck = (kind: string): boolean => kind.startsWith("check.");
-export const part = <T>(kind: KindFile | undefined, name: string): T => ((kind?.[name] as T | undefined) ?? ({} as T));
+export const part = <T>(kind: KindFile | undefined, name: string): T => (kind?.[name] as T | undefined) ?? ({} as T);
 export const fieldsOf = (kind: KindFile | undefined): Record<string, FieldSpec> => part(kind, "fields");
-export const setsOf = (kind: KindFile | undefined): Record<string, { title?: Label; fields: Record<string, FieldSpec> }> => part(kind, "sets");
+export const setsOf = (kind: KindFile | undefined): Record<string, { title?: Label; fields: Record<string, FieldSpec> }> =>
+  part(kind, "sets");
 export const transitionsOf = (kind: KindFile | undefined): Record<string, TransitionSpec> => part(kind, "transitions");
+export const statesOf = (kind: KindFile | undefined): Record<string, StateSpec> => part(kind, "states");
 export const itemsOf = (kind: KindFile | undefined): CheckItem[] => (Array.isArray(kind?.items) ? (kind.items as CheckItem[]) : []);
+export const sourcesOf = (kind: KindFile | undefined): Record<string, Label> => part(kind, "sources");
 
 export function statusTitle(kind: KindFile | undefined, status: string): string {
-  return label(part<Named>(kind, "states")[status]?.title) || t("doc.state_unnamed");
+  return label(statesOf(kind)[status]?.title) || t("doc.state_unnamed");
 }
+
+/** The colour of a state's tag: its level's, green for what is normal, none for what is quiet. */
+export function statusTone(kind: KindFile | undefined, status: string): "ok" | "blue" | "yellow" | "orange" | "red" | undefined {
+  const level = statesOf(kind)[status]?.level;
+  return level === "normal" ? "ok" : level === "quiet" ? undefined : level;
+}
+
+/** The state a document of this kind begins in, and whether one of its states is an end. */
+export const isOpen = (kind: KindFile | undefined, status: string): boolean => statesOf(kind)[status]?.end !== true;
 
 export function kindTitle(name: string): string {
   return label(useCore().kind(name)?.title) || t("doc.kind_unknown");

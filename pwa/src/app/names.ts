@@ -17,6 +17,7 @@ export function refView(kind: string, id: unknown): View | undefined {
   return useCore().get(id.includes("/") ? id : `${kind}/${id}`)?.view;
 }
 
+/** The name of what a reference points to; `*` where the reference carries its own kind. */
 export function refName(kind: string, id: unknown): string {
   if (typeof id !== "string" || !id) return "";
   const view = refView(kind, id);

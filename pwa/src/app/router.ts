@@ -33,6 +33,7 @@ export const routes: RouteRecordRaw[] = [
   { path: "/k/:kind", name: "list", component: () => import("./generic/KindList.vue") },
   { path: "/k/:kind/new", name: "new", component: () => import("./generic/KindForm.vue") },
   { path: "/k/:kind/:id", name: "doc", component: () => import("./generic/DocDetail.vue") },
+  { path: "/k/:kind/:id/edit", name: "edit", component: () => import("./generic/KindForm.vue") },
   { path: "/k/:kind/:id/do/:transition", name: "do", component: () => import("./generic/KindForm.vue") },
 
   { path: "/sign-in", name: "sign-in", component: () => import("./session/SignIn.vue"), meta: { open: true } },

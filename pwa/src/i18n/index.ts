@@ -1,7 +1,7 @@
 // Our own small translator: Chinese in the first chunk, English and the refusals' sentences loaded when they are needed.
 // A text with " | " has two forms, chosen by `n`: "one thing | {n} things".
 import { ref, shallowRef } from "vue";
-import type { Label, Lang } from "../app/types";
+import type { KindFile, Label, Lang } from "../app/types";
 import zh from "./zh";
 
 export type Key = keyof typeof zh;
@@ -27,7 +27,8 @@ export function fill(text: string, params: Params = {}): string {
 
 function say(value: unknown): string {
   if (value === null || value === undefined) return "";
-  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toLocaleString(locale(), { maximumFractionDigits: 2 });
+  if (typeof value === "number")
+    return Number.isInteger(value) ? String(value) : value.toLocaleString(locale(), { maximumFractionDigits: 2 });
   if (Array.isArray(value)) return value.map(say).join(lang.value === "zh" ? "、" : ", ");
   if (typeof value === "object" && "zh" in value) return label(value as Label);
   return String(value);
@@ -71,12 +72,49 @@ export function loadCatalogue(): Promise<void> {
   return loading;
 }
 
+type Titles = Record<string, { title?: Label } | undefined>;
+
+/** Names of steps, states and fields in a refusal become what the kind calls them; without a kind they become "this step", "this entry". */
+function named(params: Params, kind?: KindFile): Params {
+  const titles = (part: string): Titles => (kind?.[part] ?? {}) as Titles;
+  const told: Params = { ...params };
+  if (typeof params.transition === "string")
+    told.transition = label(titles("transitions")[params.transition]?.title) || t("refusal.this_step");
+  if (typeof params.what === "string")
+    told.what = label(titles("transitions")[params.what]?.title) || label(titles("sets")[params.what]?.title) || t("refusal.this_step");
+  if (typeof params.status === "string") told.status = label(titles("states")[params.status]?.title) || t("refusal.this_state");
+  if (typeof params.set === "string") told.set = label(titles("sets")[params.set]?.title) || t("refusal.this_list");
+  if (typeof params.field === "string") told.field = fieldName(params.field, kind) || t("refusal.this_field");
+  if (typeof params.unit === "string") told.unit = params.unit === "turn" ? t("unit.turn") : params.unit;
+  for (const [name, value] of Object.entries(params)) {
+    if (typeof value === "number" && value > 1e12) told[name] = when(value, Date.now());
+    if (name === "doc" || name === "kind") told[name] = label(kind?.title) || t("refusal.this_document");
+  }
+  return told;
+}
+
+/** `points.2.value` → what its field is called: looked for among the kind's fields, then the inputs of its steps and the entries of its lists. */
+function fieldName(path: string, kind?: KindFile): string {
+  const [first = ""] = path.split(".");
+  type Inner = Record<string, { input?: Titles; fields?: Titles } | undefined>;
+  const steps = Object.values((kind?.transitions ?? {}) as Inner).map((step) => step?.input?.[first]?.title);
+  const lists = Object.values((kind?.sets ?? {}) as Inner).map((list) => list?.fields?.[first]?.title);
+  const own = ((kind?.fields ?? {}) as Titles)[first]?.title;
+  return label([own, ...steps, ...lists].find((title) => title));
+}
+
+const isOwn = (key: string): key is Key => key in zh;
+
 /** Why something was refused and what to do, in the language chosen. Never the raw code. */
-export function refusal(code: string, params: Params = {}): { why: string; what: string } {
+export function refusal(code: string, params: Params = {}, kind?: KindFile): { why: string; what: string } {
+  const why = `refusal.${code}`;
+  const what = `refusal.${code}_do`;
+  if (isOwn(why) && isOwn(what)) return { why: t(why, params), what: t(what, params) };
   void loadCatalogue();
   const entry = catalogue.value[code];
   if (!entry) return { why: t("refusal.unknown"), what: t("refusal.unknown_do") };
-  return { why: fill(label(entry), params), what: fill(label(entry.do), params) };
+  const told = named(params, kind);
+  return { why: fill(label(entry), told), what: fill(label(entry.do), told) };
 }
 
 // ---- dates, ages, sizes ----

@@ -1,0 +1,46 @@
+// What the outbox shows: one line for each doing, named in words; never an op's raw name.
+import { label, t } from "../i18n";
+import { isCheck, kindTitle, setsOf, transitionsOf } from "./kinds";
+import { machineTitle, nameOf, refView } from "./names";
+import type { OutboxItem, OutboxState } from "./types";
+import { useCore } from "./use";
+
+export interface Doing {
+  key: string;
+  doc: string;
+  state: OutboxState;
+  items: OutboxItem[];
+  at: number;
+}
+
+/** Ops that follow one another on one document in one state are one doing. */
+export function doings(items: OutboxItem[]): Doing[] {
+  const out: Doing[] = [];
+  for (const item of items) {
+    const last = out.find((one) => one.doc === item.doc && one.state === item.state && item.state !== "refused" && item.state !== "parked");
+    if (last) last.items.push(item);
+    else out.push({ key: item.op, doc: item.doc, state: item.state, items: [item], at: item.at });
+  }
+  return out;
+}
+
+export const kindOf = (doc: string): string => doc.slice(0, doc.indexOf("/"));
+
+/** "班前检查 · 4号行车" */
+export function docWords(doc: string): string {
+  const core = useCore();
+  const kind = kindOf(doc);
+  const view = core.get(doc)?.view;
+  const on = view && (isCheck(kind) || kind === "hazard") ? machineTitle(refView("machine", view.machine)) : nameOf(view);
+  return [kindTitle(kind), view?.machine || !isCheck(kind) ? on : ""].filter((part) => part && part !== t("doc.not_here")).join(" · ");
+}
+
+/** What was said about the document, in words. */
+export function verbWords(item: OutboxItem): string {
+  const core = useCore();
+  const kind = core.kind(kindOf(item.doc), core.get(item.doc)?.view.version);
+  if (item.verb === "new") return t("outbox.new");
+  if (item.verb === "act") return label(transitionsOf(kind)[item.what]?.title) || t("outbox.act");
+  if (item.verb === "add") return label(setsOf(kind)[item.what]?.title) || t("outbox.add");
+  return t("outbox.set");
+}

@@ -1,0 +1,26 @@
+import { areaName, machineTitle, refView } from "../../app/names";
+import type { MediaValue, View } from "../../app/types";
+import { label, t } from "../../i18n";
+
+/** What a hazard is called: its words, else the item that failed, else the machine. */
+export function hazardTitle(view: View | undefined): string {
+  if (!view) return t("doc.not_here");
+  return (
+    String(view.note || label((view.title ?? view.label ?? view.item_label) as string) || "") ||
+    (view.machine ? t("hazards.on", { what: machineTitle(refView("machine", view.machine)) }) : t("hazards.one"))
+  );
+}
+
+export const hazardWhere = (view: View): string =>
+  [view.machine ? machineTitle(refView("machine", view.machine)) : "", areaName(view.area)].filter(Boolean).join(" · ");
+
+/** All photos of a hazard: those it was reported with and those added since. */
+export function hazardPhotos(view: View): { media: MediaValue; stage: string }[] {
+  const own = (view.photos ?? view.media ?? []) as MediaValue[] | MediaValue;
+  const first = (Array.isArray(own) ? own : [own]).map((media) => ({ media, stage: "found" }));
+  const added = ((view.evidence as { media?: MediaValue | MediaValue[]; stage?: string }[] | undefined) ?? []).flatMap((item) =>
+    (Array.isArray(item.media) ? item.media : item.media ? [item.media] : []).map((media) => ({ media, stage: item.stage ?? "found" })),
+  );
+  const seen = new Set<string>();
+  return [...first, ...added].filter(({ media }) => media?.sha256 && !seen.has(media.sha256) && seen.add(media.sha256));
+}
