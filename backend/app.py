@@ -1,28 +1,47 @@
 """The whole server, put together: the only file that names every domain."""
 
+import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+import msgspec
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Receive, Scope, Send
 
+from backend import demo
 from backend.auth import accounts, passwords, setup
 from backend.auth import controllers as auth_controllers
-from backend.auth.permissions import guard
+from backend.auth.permissions import SESSION, Role, Standing, guard
 from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
 from backend.auth.tokens import Keys
+from backend.domains.people import controllers as people_controllers
+from backend.domains.people import queries as people
+from backend.flow.judge import FlowJudge
+from backend.flow.load import file_kinds, start
 from backend.kernel.clock import Clock, wall_clock
+from backend.kernel.errors import Text
+from backend.kernel.ids import SERVER_AUTHOR, uuid7
 from backend.settings import Settings
-from backend.store import migrate, open_store
+from backend.store import Store, Tx, migrate, open_store
+from backend.sync import controllers as sync_controllers
 from backend.sync.hlc import from_ms
+from backend.sync.op import New
+from backend.sync.server import Sync
+from backend.sync.shapes import TxDocs, members
 from backend.web import errors, headers, health
 from backend.web.logs import set_up as set_up_logs
 from backend.web.static import Files, headers_of
+from media import controllers as media_controllers
+from media.intake import MayRead, Media
+from media.store import DiskStore
 
 BODY_BYTES_MAX = 65_536
 """What a route takes that does not say otherwise."""
@@ -71,37 +90,19 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        store = open_store(settings.database_url)
-        try:
-            await migrate(store)
-            keys = Keys(settings.keys_path, clock())
-            revocations = Revocations(settings.keys_path / "revocations.jsonl")
-            cost = passwords.cost_of(settings.keys_path / "password-cost.json", settings.password_ms)
-            app.state["store"] = store
-            app.state["auth"] = Auth(
-                store,
-                keys,
-                revocations,
-                passwords.Passwords(cost),
-                None,
-                clock=clock,
-                epoch=lambda: "",
-                hlc=from_ms,
-                https=settings.https,
-                worker_session_hours=settings.worker_session_hours,
-                admin_session_hours=settings.admin_session_hours,
-            )
-            async with store.read():
-                somebody = await accounts.any_yet()
-            if not somebody:
-                invitation = setup.invitation(setup.make(settings.keys_path, clock()), settings.public_origin)
-                print(f"{invitation.zh}\n{invitation.en}", flush=True)
+        async with _house(settings, clock) as parts:
+            for name, part in parts.items():
+                app.state[name] = part
             yield
-        finally:
-            await store.close()
 
     app = Anlu(
-        route_handlers=[health.health, *auth_controllers.ROUTES],
+        route_handlers=[
+            health.health,
+            *auth_controllers.ROUTES,
+            *sync_controllers.ROUTES,
+            *media_controllers.ROUTES,
+            *people_controllers.ROUTES,
+        ],
         dependencies={
             "auth": Provide(auth_controllers.provide_auth),
             "principal": Provide(auth_controllers.provide_principal),
@@ -109,7 +110,12 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
         guards=[guard],
         exception_handlers=errors.HANDLERS,
         lifespan=[lifespan],
-        openapi_config=None,
+        openapi_config=OpenAPIConfig(
+            title="安炉 Anlu",
+            version=_version(),
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            openapi_router=Router(path="/api/schema", route_handlers=[], opt={"who": SESSION}),
+        ),
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
@@ -118,6 +124,96 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
     app.state["settings"] = settings
     app.state["version"] = _version()
     return app
+
+
+@asynccontextmanager
+async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, Any]]:
+    """Everything that runs, from the database up, and down again in the other order."""
+    store = open_store(settings.database_url)
+    try:
+        await migrate(store)
+        keys = Keys(settings.keys_path, clock())
+        revocations = Revocations(settings.keys_path / "revocations.jsonl")
+        cost = passwords.cost_of(settings.keys_path / "password-cost.json", settings.password_ms)
+        judge = FlowJudge(file_kinds())
+        persons = _People(judge, clock)
+        auth = Auth(
+            store,
+            keys,
+            revocations,
+            passwords.Passwords(cost),
+            persons,
+            clock=clock,
+            epoch=lambda: sync.epoch,
+            hlc=from_ms,
+            https=settings.https,
+            worker_session_hours=settings.worker_session_hours,
+            admin_session_hours=settings.admin_session_hours,
+        )
+        media = Media(store, DiskStore(settings.media_path), may_read=_may_read(store, judge), caller=auth.principal, clock=clock)
+        sync = persons.sync = Sync(store, judge, keys, revocations, clock=clock, on_accepted=[media.on_accepted])
+        await sync.start()
+        try:
+            versions = await start(sync, judge)
+            await media.start()
+            await _greet(settings, auth, sync, versions, clock)
+            yield {"store": store, "auth": auth, "sync": sync, "media": media, "judge": judge}
+        finally:
+            await media.close()
+            await sync.stop()
+    finally:
+        await store.close()
+
+
+class _People:
+    """Persons' documents, for sign-in."""
+
+    def __init__(self, judge: FlowJudge, clock: Clock) -> None:
+        self._judge = judge
+        self._clock = clock
+        self.sync: Sync
+
+    async def standing(self, tx: Tx, person: str) -> Standing | None:
+        return await people.standing(TxDocs(tx), self._judge, person)
+
+    async def make_administrator(self, tx: Tx, names: Text) -> str:
+        person = uuid7(self._clock(), secrets.token_bytes(10))
+        fields = {"names": msgspec.to_builtins(names), "roles": [msgspec.to_builtins(Role("admin"))]}
+        op = New(0, 0, 0, SERVER_AUTHOR, f"person/{person}", self._judge.newest("person") or 1, fields)
+        for verdict in await self.sync.say(op, tx=tx):
+            if verdict.state != "ok":
+                raise RuntimeError(f"the administrator's person was not accepted: {verdict}")
+        return person
+
+
+def _may_read(store: Store, judge: FlowJudge) -> MayRead:
+    """Whether a person holds one of these documents now: what media asks before it gives out a photo."""
+
+    async def may_read(person: str, keys: Sequence[str]) -> bool:
+        async with store.read() as tx:
+            return bool(await members(tx, keys, await judge.shapes(TxDocs(tx), person)))
+
+    return may_read
+
+
+async def _greet(settings: Settings, auth: Auth, sync: Sync, versions: dict[str, int], clock: Clock) -> None:
+    """Say on the screen how to go on: a new plant gets its set-up code, a demo its people, once it has been filled."""
+    async with auth.store.read():
+        somebody = await accounts.any_yet()
+    if settings.demo:
+        if not somebody:
+            await demo.seed(auth.store, sync.say, versions, auth.passwords, clock())
+        labels = settings.data_path / "labels.pdf"
+        labels.write_bytes(demo.labels(settings.public_origin))
+        _show(demo.welcome(settings.public_origin, str(labels)))
+    elif not somebody:
+        _show(setup.invitation(setup.make(settings.keys_path, clock()), settings.public_origin))
+    else:
+        _show(Text(f"安炉：{settings.public_origin}", f"Anlu: {settings.public_origin}"))
+
+
+def _show(text: Text) -> None:
+    print(f"{text.zh}\n\n{text.en}", flush=True)
 
 
 def _version() -> str:

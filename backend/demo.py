@@ -17,6 +17,7 @@ from backend.domains.equipment import codes
 from backend.kernel.errors import Text
 from backend.kernel.ids import SERVER_AUTHOR, derived
 from backend.sync.op import Act, New, Op
+from media.codes import label
 
 PASSWORD = "anlu-demo"  # noqa: S105 - of the demo only, and printed
 
@@ -223,7 +224,16 @@ def ops(versions: dict[str, int]) -> list[Op]:
     return said
 
 
-def welcome(origin: str, labels: str) -> Text:
+def labels(origin: str) -> bytes:
+    """The machines' labels as a PDF, a page each."""
+    pages = []
+    for machine in MACHINES:
+        code = tag_code(machine.number)
+        pages.append(label.Label(codes.url(origin, code), codes.typed(code), machine.number, machine.names.zh, machine.names.en))
+    return label.pdf(pages)
+
+
+def welcome(origin: str, labels_file: str) -> Text:
     """What stands on the screen at start."""
     wide = max(len(person.username) for person in PEOPLE)
     zh = "\n".join(f"  {p.username:<{wide}}  {p.names.zh}：{p.tries.zh}" for p in PEOPLE)
@@ -232,9 +242,9 @@ def welcome(origin: str, labels: str) -> Text:
     first = MACHINES[0].names
     return Text(
         f"安炉演示工厂：{origin}\n密码都是 {PASSWORD}\n{zh}\n"
-        f"机械标签（可打印，也可在屏幕上扫描）：{labels}\n或手工输入 {first.zh} 的标签码 {code}",
+        f"机械标签（可打印，也可在屏幕上扫描）：{labels_file}\n或手工输入 {first.zh} 的标签码 {code}",
         f"Anlu demo plant: {origin}\nThe password is {PASSWORD} for everybody\n{en}\n"
-        f"Labels of the machines (print them, or scan them from the screen): {labels}\nor type the code of {first.en}: {code}",
+        f"Labels of the machines (print them, or scan them from the screen): {labels_file}\nor type the code of {first.en}: {code}",
     )
 
 
