@@ -3,7 +3,7 @@
 import { computed, ref, shallowRef } from "vue";
 import { type Clock, DeviceDb, FRESH_CLOCK, type OpRow, type PersonRow, type Surroundings } from "../store/device";
 import { Documents, type Shown } from "../store/documents";
-import { everything, type Held, PersonDb } from "../store/person";
+import { everything, type Held, keepPicture, PersonDb, picture as seen } from "../store/person";
 import { calibrate, IDLE_MS_MAX, isPin, unwrap, WRONG_PINS_MAX, wrapNewKey } from "../store/pin";
 import { askPersistent, isFull, usage } from "../store/usage";
 import { tokenTimes } from "../sync/crypto";
@@ -740,6 +740,7 @@ export function createCore(given: Partial<World> = {}): Core {
       const { upload: run, tidyMedia } = await import("../media/uploads");
       const endpoint = `${world.origin}/api/media/uploads`;
       const done = await run({ db, endpoint, wall, changed: () => void readUploads() });
+      await putAway();
       await tidyMedia(db, wall());
       await readUploads();
       if (!done) soon(backoff(++failures));
@@ -767,17 +768,34 @@ export function createCore(given: Partial<World> = {}): Core {
 
   async function picture(sha: string, size: string): Promise<string | null> {
     const here = space;
+    const shown = (bytes: BlobPart, type = "image/jpeg") => URL.createObjectURL(new Blob([bytes], { type }));
     const own = await db.media.get(sha);
-    if (own?.bytes && (own.state !== "sent" || !sync.value.online)) return URL.createObjectURL(new Blob([own.bytes], { type: own.type }));
+    if (own?.bytes) return shown(own.bytes, own.type);
+    if (!here) return null;
+    const kept = await seen(here.db, here.key, `${sha}/${size}`);
+    if (kept) return shown(kept, "image/webp");
     try {
-      const response = await send(world.fetch, `${world.origin}/api/media/${sha}/${size}`, { headers: here ? named(here.person.id) : {} });
-      const url = URL.createObjectURL(await response.blob());
-      if (own?.bytes) void import("../media/uploads").then(({ letGo }) => letGo(db, sha));
-      return url;
+      const response = await send(world.fetch, `${world.origin}/api/media/${sha}/${size}`, { headers: named(here.person.id) });
+      const blob = await response.blob();
+      if (size !== "original")
+        await keepPicture(here.db, here.key, `${sha}/${size}`, await blob.arrayBuffer(), wall()).catch(() => undefined);
+      return shown(blob, blob.type);
     } catch (error) {
-      if (own?.bytes) return URL.createObjectURL(new Blob([own.bytes], { type: own.type }));
+      const mine = await seen(here.db, here.key, `${sha}/own`);
+      if (mine) return shown(mine);
       if (error instanceof Offline || (error instanceof HttpError && error.status === 404)) return null;
       throw error;
+    }
+  }
+
+  /** A photo that the server has stored leaves the open part of this phone; its taker keeps it under their PIN. */
+  async function putAway(): Promise<void> {
+    const here = space;
+    if (!here) return;
+    const sent = await db.media.filter((row) => row.state === "sent" && row.bytes !== null && row.author === here.person.id).toArray();
+    for (const { sha256, bytes } of sent) {
+      await keepPicture(here.db, here.key, `${sha256}/own`, bytes as ArrayBuffer, wall());
+      await db.media.update(sha256, { bytes: null });
     }
   }
 

@@ -6,6 +6,7 @@ import { isFull } from "../store/usage";
 import { base64, hex, sha256 } from "../sync/crypto";
 import type { Photo } from "./photo";
 
+/** Small enough that a slow line shows progress and loses little when it breaks. */
 export const PIECE_BYTES = 256 * 1024;
 /** A photo that no op names: its form was never sent, and no draft holds it any more. */
 const UNNAMED_KEPT_MS = 14 * 86_400_000;
@@ -54,7 +55,7 @@ export async function upload(means: UploadMeans): Promise<boolean> {
   const { db } = means;
   const due = await named(db);
   const waiting = (await db.media.toArray())
-    .filter((row) => row.bytes && row.state !== "sent" && due.get(row.sha256))
+    .filter((row) => row.bytes && row.state !== "sent" && row.state !== "failed" && due.get(row.sha256))
     .sort((a, b) => a.at - b.at);
   let all = true;
   for (const row of waiting) all = (await one(means, row)) && all;
@@ -88,15 +89,21 @@ async function one(means: UploadMeans, row: MediaRow): Promise<boolean> {
       onChunkComplete: (_, sent) => void note({ sent }),
       onShouldRetry: (error) => {
         const status = error.originalResponse?.getStatus() ?? 0;
-        return status === 0 || status >= 500 || status === 429 || status === 423 || status === 460;
+        return status === 0 || status >= 500 || status === 429 || status === 423;
       },
       onSuccess: () => void note({ state: "sent", sent: row.size, url: null }).then(() => resolve(true)),
       onError: (error) => {
         const response = "originalResponse" in error ? error.originalResponse : null;
-        const code = codeOf(response?.getBody());
-        // Without an answer, or with one that may change (the op is not there yet), it simply waits for the next time.
-        const lasting = response && [400, 413, 415, 422].includes(response.getStatus());
-        void note(lasting ? { state: "failed", code: code ?? "media.refused" } : { state: "queued", code }).then(() => resolve(false));
+        const status = response?.getStatus() ?? 0;
+        const code = codeOf(response?.getBody()) ?? response?.getHeader("Anlu-Code") ?? undefined;
+        let change: Partial<MediaRow>;
+        if (code === "media.already_here") change = { state: "sent", sent: row.size, url: null, code: undefined };
+        // These bytes will never be taken: kept, with the reason, so that the worker can take the photo again.
+        else if (status === 422 || status === 413 || status === 415) change = { state: "failed", code: code ?? "media.refused" };
+        // The upload's place on the server is gone: the next try begins anew.
+        else if (status === 460 || status === 404 || status === 410) change = { state: "queued", sent: 0, url: null, code };
+        else change = { state: "queued", code };
+        void note(change).then(() => resolve(change.state === "sent" || change.state === "failed"));
       },
     });
     task.start();
@@ -110,15 +117,6 @@ function codeOf(body: string | undefined): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Bytes the server has shown it holds need not lie here any longer. */
-export async function letGo(db: DeviceDb, sha: string): Promise<void> {
-  await db.media
-    .where("sha256")
-    .equals(sha)
-    .filter((row) => row.state === "sent")
-    .modify({ bytes: null });
 }
 
 /** Throw out what nobody will send any more: unnamed and old, or long sent. */

@@ -75,7 +75,7 @@ export interface MediaRow {
   size: number;
   w: number;
   h: number;
-  /** an ArrayBuffer, since Blobs in IndexedDB have failed on iPhones; null once the server has it */
+  /** an ArrayBuffer, since Blobs in IndexedDB have failed on iPhones; null once the server has stored it */
   bytes: ArrayBuffer | null;
   author: string;
   at: number;

@@ -13,6 +13,15 @@ export interface DocRow {
   data: ArrayBuffer;
 }
 
+/** A photo that was seen, so that it can be seen again without a network. */
+export interface PictureRow {
+  /** sha256/size; `own` for what this phone took itself */
+  name: string;
+  at: number;
+  iv: Uint8Array;
+  data: ArrayBuffer;
+}
+
 export interface Held {
   key: string;
   seq: number;
@@ -41,13 +50,14 @@ export const NOWHERE: Place = { cursor: null, through: 0, round: 0, sweeping: fa
 export class PersonDb extends Dexie {
   docs!: EntityTable<DocRow, "key">;
   meta!: Table<{ id: string; value: unknown }, string>;
+  pictures!: EntityTable<PictureRow, "name">;
 
   constructor(
     readonly person: string,
     surroundings: Surroundings = {},
   ) {
     super(`anlu-${person}`, surroundings as DexieOptions);
-    this.version(1).stores({ docs: "key, kind, round", meta: "id" });
+    this.version(1).stores({ docs: "key, kind, round", meta: "id", pictures: "name, at" });
   }
 
   async place(): Promise<Place> {
@@ -55,7 +65,8 @@ export class PersonDb extends Dexie {
   }
 
   async clear(): Promise<void> {
-    await this.transaction("rw", this.docs, this.meta, async () => {
+    await this.transaction("rw", this.docs, this.meta, this.pictures, async () => {
+      await this.pictures.clear();
       await this.docs.clear();
       await this.meta.clear();
     });
@@ -100,4 +111,21 @@ export async function* everything(
       yield { held, done, total, basic: FIRST.includes(kind) };
     }
   }
+}
+
+export const PICTURES_KEPT_MAX = 400;
+
+export async function keepPicture(db: PersonDb, key: CryptoKey, name: string, bytes: ArrayBuffer, at: number): Promise<void> {
+  const iv = crypto.getRandomValues(new Uint8Array(12));
+  const data = await crypto.subtle.encrypt({ name: "AES-GCM", iv, additionalData: encoder.encode(name) }, key, bytes);
+  await db.pictures.put({ name, at, iv, data });
+  const over = (await db.pictures.count()) - PICTURES_KEPT_MAX;
+  if (over > 0) await db.pictures.bulkDelete(await db.pictures.orderBy("at").limit(over).primaryKeys());
+}
+
+export async function picture(db: PersonDb, key: CryptoKey, name: string): Promise<ArrayBuffer | null> {
+  const row = await db.pictures.get(name);
+  if (!row) return null;
+  const how = { name: "AES-GCM", iv: row.iv as BufferSource, additionalData: encoder.encode(name) };
+  return crypto.subtle.decrypt(how, key, row.data);
 }

@@ -92,7 +92,6 @@ const original = Object.fromEntries(WRITES.map((name) => [name, IDBObjectStore.p
 export function killAt(nth: number): { alive(): void; writes(): number } {
   let writes = 0;
   for (const name of WRITES) {
-    // biome-ignore lint/suspicious/noExplicitAny: the same arguments go on
     IDBObjectStore.prototype[name] = function (this: IDBObjectStore, ...args: any[]) {
       if (++writes >= nth) {
         try {
