@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from litestar import Litestar, Router
+from litestar import Litestar, Response, Router
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -27,7 +27,7 @@ from backend.domains.people import queries as people
 from backend.flow.judge import FlowJudge
 from backend.flow.load import file_kinds, start
 from backend.kernel.clock import Clock, wall_clock
-from backend.kernel.errors import Text
+from backend.kernel.errors import Refusal, Text
 from backend.kernel.ids import SERVER_AUTHOR, uuid7
 from backend.settings import Settings
 from backend.store import Store, Tx, migrate, open_store
@@ -114,7 +114,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
             title="安炉 Anlu",
             version=_version(),
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-            openapi_router=Router(path="/api/schema", route_handlers=[], opt={"who": SESSION}),
+            openapi_router=Router("/api/schema", route_handlers=[], opt={"who": SESSION}, include_in_schema=False, after_request=_known),
         ),
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
@@ -124,6 +124,13 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
     app.state["settings"] = settings
     app.state["version"] = _version()
     return app
+
+
+async def _known(answer: Response[Any]) -> Response[Any]:
+    """The description's own "not found" is a page; ours has the one shape."""
+    if answer.status_code == 404:
+        raise Refusal("http.not_found")
+    return answer
 
 
 @asynccontextmanager

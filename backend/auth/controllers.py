@@ -1,11 +1,12 @@
 """HTTP of SYNC's "Signing in", and of a phone's own page for the administrator."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie as SetCookie
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from backend.auth import devices
 from backend.auth.permissions import ANYONE, SESSION
@@ -89,20 +90,20 @@ class DeviceList(msgspec.Struct):
 
 
 @post("/api/auth/sign-in", who=ANYONE, status_code=200, request_max_body_size=BODY_BYTES_MAX)
-async def sign_in(data: SignIn, auth: Auth) -> Response[SignedIn]:
+async def sign_in(data: SignIn, auth: NamedDependency[Auth]) -> Response[SignedIn]:
     """Sign in with name and password on a phone."""
     signed, cookie = await auth.sign_in(data)
     return _with_cookie(auth, signed, cookie)
 
 
 @post("/api/auth/refresh", who=SESSION, status_code=200, request_max_body_size=BODY_BYTES_MAX)
-async def refresh(data: Refresh | None, auth: Auth, principal: Principal) -> SignedIn:
+async def refresh(data: Refresh, auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> SignedIn:
     """A fresh author token, or a new number after a fork."""
-    return await auth.refresh(principal, data or Refresh())
+    return await auth.refresh(principal, data)
 
 
 @post("/api/auth/sign-out", who=SESSION, status_code=204)
-async def sign_out(auth: Auth, principal: Principal) -> Response[None]:
+async def sign_out(auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> Response[None]:
     """End this session."""
     await auth.sign_out(principal)
     response: Response[None] = Response(None, status_code=204)
@@ -111,7 +112,7 @@ async def sign_out(auth: Auth, principal: Principal) -> Response[None]:
 
 
 @post("/api/auth/pin-reset", who=ANYONE, status_code=200, request_max_body_size=BODY_BYTES_MAX)
-async def pin_reset(request: Asking, data: PinReset, auth: Auth) -> Response[SignedIn]:
+async def pin_reset(request: Asking, data: PinReset, auth: NamedDependency[Auth]) -> Response[SignedIn]:
     """A supervisor, in person, opens a worker's phone again."""
     principal = None
     if data.device is None:
@@ -121,20 +122,20 @@ async def pin_reset(request: Asking, data: PinReset, auth: Auth) -> Response[Sig
 
 
 @post("/api/auth/setup", who=ANYONE, status_code=201, request_max_body_size=BODY_BYTES_MAX)
-async def set_up(data: SetUp, auth: Auth) -> Response[SetUpDone]:
+async def set_up(data: SetUp, auth: NamedDependency[Auth]) -> Response[SetUpDone]:
     """Make the first administrator with the code from the server's screen."""
     signed, person, cookie = await auth.set_up(data)
     return _with_cookie(auth, SetUpDone(person, signed), cookie, 201)
 
 
 @post("/api/auth/password", who=SESSION, status_code=204, request_max_body_size=BODY_BYTES_MAX)
-async def change_password(data: NewPassword, auth: Auth, principal: Principal) -> None:
+async def change_password(data: NewPassword, auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> None:
     """Change one's own password."""
     await auth.change_password(principal, data)
 
 
 @get("/api/auth/me", who=SESSION)
-async def me(auth: Auth, principal: Principal) -> Me:
+async def me(auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> Me:
     """Who is signed in on this phone, and what they may do."""
     standing = await auth.standing(principal.person)
     person = PersonOut(standing.id, standing.names.zh, standing.names, standing.roles, standing.caps)
@@ -142,19 +143,19 @@ async def me(auth: Auth, principal: Principal) -> Me:
 
 
 @get("/api/auth/keys", who=ANYONE)
-async def keys(auth: Auth) -> KeySet:
+async def keys(auth: NamedDependency[Auth]) -> KeySet:
     """The server's public keys, retired ones too while a token of theirs may stand."""
     return KeySet(auth.keys.jwks(auth.clock())["keys"])
 
 
 @get("/api/auth/nonce", who=ANYONE)
-async def nonce(auth: Auth) -> Nonce:
+async def nonce(auth: NamedDependency[Auth]) -> Nonce:
     """Something fresh to sign."""
     return Nonce(auth.nonces.make(auth.clock()))
 
 
 @get("/api/devices", who="manage_people")
-async def list_devices(auth: Auth) -> DeviceList:
+async def list_devices(auth: NamedDependency[Auth]) -> DeviceList:
     """All phones and what each last said it holds unsent."""
     async with auth.store.read() as tx:
         found = await devices.every(tx)
@@ -162,13 +163,13 @@ async def list_devices(auth: Auth) -> DeviceList:
 
 
 @post("/api/devices/{number:int}/retire", who="manage_people", status_code=204)
-async def retire_device(number: Annotated[DeviceNumber, Parameter()], auth: Auth, principal: Principal) -> None:
+async def retire_device(number: FromPath[DeviceNumber], auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> None:
     """End a phone: lost, replaced, given back."""
     await auth.retire_device(principal, number)
 
 
 @post("/api/devices/report", who=SESSION, status_code=204, request_max_body_size=BODY_BYTES_MAX)
-async def report_device(data: Report, auth: Auth, principal: Principal) -> None:
+async def report_device(data: Report, auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> None:
     """A phone says what it still holds."""
     async with auth.store.write() as tx:
         await devices.report(tx, principal.device, held=data.held, unsent=data.unsent, oldest_at=data.oldest_at, now=auth.clock())

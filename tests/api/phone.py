@@ -42,7 +42,7 @@ class Phone:
         return await self.proof() if self.number else {"label": "测试手机", "public_key": self.spki}
 
     async def try_sign_in(self, username: str, password: str = PASSWORD, device: dict[str, Any] | None = None) -> httpx.Response:
-        body = {"username": username, "password": password, "device": device or await self.device()}
+        body = {"username": username, "password": password, "device": await self.device() if device is None else device}
         answer = await self.client.post("/api/auth/sign-in", json=body)
         if answer.status_code == 200:
             self.took(answer.json())

@@ -203,7 +203,7 @@ async def test_a_made_up_cookie_opens_nothing(plant, cookie):
 async def test_refresh_gives_a_fresh_author_token_under_the_same_session(plant):
     phone = await plant.phone().sign_in("worker")
     plant.clock.pass_(hours=2)
-    fresh = (await phone.post("/api/auth/refresh")).json()
+    fresh = (await phone.post("/api/auth/refresh", {})).json()
     assert fresh["device"] == phone.number
     keys = plant.app.state["auth"].keys
     assert keys.verify_author(fresh["author_token"]).issued_at > keys.verify_author(phone.signed_in["author_token"]).issued_at

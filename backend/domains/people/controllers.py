@@ -2,6 +2,8 @@
 
 import msgspec
 from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from backend.auth.service import Auth, ShortText
 from backend.auth.sessions import Principal
@@ -25,19 +27,19 @@ class AccountOut(msgspec.Struct):
 
 
 @post("/api/people/accounts", who="manage_people", status_code=201, request_max_body_size=BODY_BYTES_MAX)
-async def put_account(data: AccountIn, auth: Auth, principal: Principal) -> AccountOut:
+async def put_account(data: AccountIn, auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> AccountOut:
     """Give a person an account, or another name and password."""
     return AccountOut(data.person, await auth.put_account(principal, data.person, data.username, data.password))
 
 
 @post("/api/people/{person:str}/revoke", who="manage_people", status_code=204)
-async def revoke(person: str, auth: Auth, principal: Principal) -> None:
+async def revoke(person: FromPath[str], auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> None:
     """Stop a person's access now."""
     await auth.revoke_person(principal, person, revoked=True)
 
 
 @post("/api/people/{person:str}/restore", who="manage_people", status_code=204)
-async def restore(person: str, auth: Auth, principal: Principal) -> None:
+async def restore(person: FromPath[str], auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> None:
     """Let a person in again."""
     await auth.revoke_person(principal, person, revoked=False)
 
