@@ -21,7 +21,7 @@ export function refView(kind: string, id: unknown): View | undefined {
 export function refName(kind: string, id: unknown): string {
   if (typeof id !== "string" || !id) return "";
   const view = refView(kind, id);
-  if (view) return nameOf(view);
+  if (view) return nameOf(view) || label(useCore().kind(view.kind)?.title);
   return kind === "person" ? t("person.unknown") : t("doc.not_here");
 }
 

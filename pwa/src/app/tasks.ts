@@ -2,7 +2,7 @@
 import { computed, type ComputedRef } from "vue";
 import { label, span, t, when } from "../i18n";
 import type { IconName, LevelName } from "../ui/icons";
-import { isCheck, levelOf } from "./kinds";
+import { isCheck, isOpen, levelOf } from "./kinds";
 import { areaName, machineTitle, refView } from "./names";
 import type { Doc } from "./types";
 import { useCore, useNow } from "./use";
@@ -32,15 +32,15 @@ export function useTasks(): ComputedRef<Task[]> {
   const hazards = core.list("hazard", (doc) => {
     const me = core.me.value;
     if (!me) return false;
-    const { status, assignee, area, reporter } = doc.view;
-    if ((status === "assigned" || status === "returned") && assignee === me.id) return true;
-    if (status === "done" && assignee !== me.id && me.has("supervise", area as string)) return true;
-    return status === "reported" && me.has("supervise", area as string) && (reporter !== me.id || true);
+    const { status, assignee, area } = doc.view;
+    if (status === "assigned") return assignee === me.id;
+    if (status === "done") return doc.view.done_by !== me.id && me.has("supervise", area as string);
+    return status === "reported" && me.has("supervise", area as string);
   });
 
   function mine(doc: Doc): boolean {
     const me = core.me.value;
-    return doc.view.status === "open" && me !== null && (doc.view.author === me.id || doc.view.checker === me.id || doc.view.by === me.id);
+    return me !== null && doc.view.inspector === me.id && isOpen(core.kind(doc.view.kind, doc.view.version), doc.view.status);
   }
 
   return computed(() => {
@@ -65,13 +65,14 @@ export function useTasks(): ComputedRef<Task[]> {
       const view = doc.view;
       const due = typeof view.due_at === "number" ? view.due_at : null;
       const late = due !== null && due < now.value;
-      const at = due ?? Number(view.reported_at ?? view.found_at ?? 0);
+      const at = due ?? Number(view.reported_at ?? 0);
       tasks.push({
         key: doc.key,
         to: `/hazards/${view.id}`,
-        level: levelOf(view.grade ?? view.level),
+        level: levelOf(view.grade),
         what: t(view.status === "reported" ? "tasks.assign" : view.status === "done" ? "tasks.review" : "tasks.rectify", {
-          what: label(view.title as string) || String(view.note || "") || machineTitle(refView("machine", view.machine)),
+          what:
+            label(view.title as string) || String(view.note || "") || machineTitle(refView("machine", view.machine)) || t("hazards.one"),
         }),
         where: areaName(view.area),
         long: due === null ? "" : span(due - now.value),

@@ -1,5 +1,5 @@
 // Where a document is opened: its own screen where it has one, else the generic one.
-import { isCheck } from "./kinds";
+import { isCheck, isOpen } from "./kinds";
 import type { Doc } from "./types";
 import { useCore } from "./use";
 
@@ -10,12 +10,12 @@ export function docPath(key: string): string {
   if (kind === "machine") return `/machines/${id}`;
   if (kind === "hazard") return `/hazards/${id}`;
   if (isCheck(kind)) {
-    const status = useCore().get(key)?.view.status;
-    return `/checks/${kind}/${id}${status === undefined || status === "open" ? "" : "/result"}`;
+    const core = useCore();
+    const view = core.get(key)?.view;
+    return `/checks/${kind}/${id}${!view || isOpen(core.kind(kind, view.version), view.status) ? "" : "/result"}`;
   }
   return `/k/${kind}/${id}`;
 }
 
 /** Newest first, by whichever time of its life a document carries. */
-export const bornAt = (doc: Doc): number =>
-  Number(doc.view.reported_at ?? doc.view.found_at ?? doc.view.started_at ?? doc.view.at ?? doc.view.created_at ?? 0);
+export const bornAt = (doc: Doc): number => Number(doc.view.reported_at ?? doc.view.started_at ?? doc.view.at ?? 0);

@@ -44,6 +44,19 @@ function gps(): Promise<GeolocationPosition | null> {
   });
 }
 
+const EARTH_M = 6_371_008.8;
+
+/** Metres between a machine's own place and where the phone says it is, rounded; null where the machine has none. */
+export function distance(own: unknown, place: { lat: number; lon: number }): number | null {
+  const { lat, lon } = (own ?? {}) as { lat?: number; lon?: number };
+  if (typeof lat !== "number" || typeof lon !== "number") return null;
+  const rad = Math.PI / 180;
+  const a =
+    Math.sin(((place.lat - lat) * rad) / 2) ** 2 +
+    Math.cos(lat * rad) * Math.cos(place.lat * rad) * Math.sin(((place.lon - lon) * rad) / 2) ** 2;
+  return Math.round(2 * EARTH_M * Math.asin(Math.min(1, Math.sqrt(a))));
+}
+
 /** Where an act happens: the machine's or area's own place when its tag was just scanned, else GPS, else nothing. Asked for only now, never tracked. */
 export async function placeNow(view: View | undefined, scan: LastScan | undefined): Promise<Place | null> {
   const core = useCore();

@@ -26,8 +26,10 @@ export function actionsOf(kind: KindFile | undefined, doc: Doc): Action[] {
     const anywhere = spec.from === undefined || spec.from === "*" || spec.stop;
     if (anywhere ? !isOpen(kind, doc.view.status) : !spec.from?.includes(doc.view.status)) continue;
     const asks = Object.keys(spec.input ?? {}).length > 0;
+    // A map of settings has no form yet: what needs one is changed elsewhere.
+    if (Object.values(spec.input ?? {}).some((field) => field.type === "map" && field.required)) continue;
     const may = core.may(doc.key, name);
-    const why = may.ok || (asks && may.code && UNFILLED.test(may.code)) ? undefined : refusal(may.code ?? "", may.params).why;
+    const why = may.ok || (asks && may.code && UNFILLED.test(may.code)) ? undefined : refusal(may.code ?? "", may.params, kind).why;
     actions.push({ name, title, why, asks, tone: spec.stop ? "danger" : (spec.tone ?? "plain") });
   }
   const ORDER = { primary: 0, plain: 1, danger: 2 };

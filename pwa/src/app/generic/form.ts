@@ -11,7 +11,9 @@ export type Values = Record<string, unknown>;
 export function newFields(kind: KindFile | undefined): Record<string, FieldSpec> {
   const set = new Set(Object.keys((kind?.new as { set?: Record<string, unknown> } | undefined)?.set ?? {}));
   return Object.fromEntries(
-    Object.entries(fieldsOf(kind)).filter(([name, spec]) => !set.has(name) && (!spec.only_by?.length || spec.only_by.includes("new"))),
+    Object.entries(fieldsOf(kind)).filter(
+      ([name, spec]) => !set.has(name) && spec.type !== "map" && (!spec.only_by?.length || spec.only_by.includes("new")),
+    ),
   );
 }
 
@@ -22,7 +24,7 @@ export const inputFields = (kind: KindFile | undefined, transition: string): Rec
 export function editFields(kind: KindFile | undefined): Record<string, FieldSpec> {
   const edits = (kind?.edit ?? []) as { fields?: string[] }[];
   const names = new Set(edits.flatMap((one) => one.fields ?? []));
-  return Object.fromEntries(Object.entries(fieldsOf(kind)).filter(([name]) => names.has(name)));
+  return Object.fromEntries(Object.entries(fieldsOf(kind)).filter(([name, spec]) => names.has(name) && spec.type !== "map"));
 }
 
 export const blank = (value: unknown): boolean =>

@@ -2,11 +2,12 @@ import { areaName, machineTitle, refView } from "../../app/names";
 import type { MediaValue, View } from "../../app/types";
 import { label, t } from "../../i18n";
 
-/** What a hazard is called: its words, else the item that failed, else the machine. */
+/** What a hazard is called: its title (of a failed item), else its words, else the machine. */
 export function hazardTitle(view: View | undefined): string {
   if (!view) return t("doc.not_here");
   return (
-    String(view.note || label((view.title ?? view.label ?? view.item_label) as string) || "") ||
+    label(view.title as string) ||
+    String(view.note || "") ||
     (view.machine ? t("hazards.on", { what: machineTitle(refView("machine", view.machine)) }) : t("hazards.one"))
   );
 }
@@ -16,7 +17,7 @@ export const hazardWhere = (view: View): string =>
 
 /** All photos of a hazard: those it was reported with and those added since. */
 export function hazardPhotos(view: View): { media: MediaValue; stage: string }[] {
-  const own = (view.photos ?? view.media ?? []) as MediaValue[] | MediaValue;
+  const own = (view.photos ?? []) as MediaValue[] | MediaValue;
   const first = (Array.isArray(own) ? own : [own]).map((media) => ({ media, stage: "found" }));
   const added = ((view.evidence as { media?: MediaValue | MediaValue[]; stage?: string }[] | undefined) ?? []).flatMap((item) =>
     (Array.isArray(item.media) ? item.media : item.media ? [item.media] : []).map((media) => ({ media, stage: item.stage ?? "found" })),
