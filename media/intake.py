@@ -104,10 +104,10 @@ class Media:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Clear what no upload owns, and finish in the background what a kill cut off."""
+        """Clear what no open upload owns, and finish in the background what a kill cut off."""
         await asyncio.to_thread(self.staging.mkdir, parents=True, exist_ok=True)
         async with self.store.read() as tx:
-            known = {row["id"] for row in await tx.all("SELECT id FROM upload")}
+            known = {row["id"] for row in await tx.all("SELECT id FROM upload WHERE state = 'open'")}
             whole = [row["id"] for row in await tx.all("SELECT id FROM upload WHERE state = 'open' AND have = length")]
         for entry in await asyncio.to_thread(lambda: list(self.staging.iterdir())):
             if entry.stem not in known:

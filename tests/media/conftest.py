@@ -120,25 +120,28 @@ def forge() -> Iterator[subprocess.Popen[str]]:
     process.wait(20)
 
 
+def begin_on(forge: subprocess.Popen[str], folder: Path, kill: int | None = None, when: str = "before") -> Server:
+    """Fork a server on this folder and wait until it answers."""
+    assert forge.stdin is not None
+    assert forge.stdout is not None
+    (folder / "armed").unlink(missing_ok=True)
+    forge.stdin.write(json.dumps({"folder": str(folder), "kill": kill, "when": when}) + "\n")
+    forge.stdin.flush()
+    said: dict[str, Any] = json.loads(forge.stdout.readline())
+    server = Server(said["pid"], said["port"], folder).wait()
+    while kill is not None and not (folder / "armed").exists():
+        time.sleep(0.005)
+    return server
+
+
 @pytest.fixture
 def start(forge: subprocess.Popen[str], tmp_path: Path) -> Iterator[Start]:
     """Start a server on this test's folder, or on another one."""
     running: list[Server] = []
 
-    def begin(folder: Path = tmp_path, kill: int | None = None, when: str = "after", wait: bool = True) -> Server:
-        assert forge.stdin is not None
-        assert forge.stdout is not None
-        (folder / "armed").unlink(missing_ok=True)
-        forge.stdin.write(json.dumps({"folder": str(folder), "kill": kill, "when": when}) + "\n")
-        forge.stdin.flush()
-        said: dict[str, Any] = json.loads(forge.stdout.readline())
-        server = Server(said["pid"], said["port"], folder)
-        running.append(server)
-        if wait:
-            server.wait()
-            while kill is not None and not (folder / "armed").exists():
-                time.sleep(0.005)
-        return server
+    def begin(folder: Path = tmp_path, kill: int | None = None, when: str = "before") -> Server:
+        running.append(begin_on(forge, folder, kill, when))
+        return running[-1]
 
     yield begin
     for server in running:

@@ -1,9 +1,13 @@
-"""A real media server under uvicorn, forked from a process that has everything loaded, so that a test can kill it at any system call and start the next one at once.
+"""A real media server under uvicorn, forked from a process that has everything loaded, so that a test can kill it at any system call and
+start the next one at once.
 
-Reads a command a line: `{"folder", "kill", "when"}` starts a server on that folder and answers `{"pid", "port"}`. `kill` n: SIGKILL at the n-th write, sync, link,
-truncation or statement, `when` "before" or "after" it. The count so far stands in `<folder>/count`. Times come from the wall clock plus `<folder>/ahead_ms`.
+Reads a command a line: `{"folder", "kill", "when"}` starts a server on that folder and answers `{"pid", "port"}`. `kill` n: SIGKILL at
+the n-th write, sync, link, truncation or statement, `when` "before" or "after" it. Where it is beyond reach, the count and the names of
+the steps stand in `<folder>/count` and `<folder>/steps`. How much of an upload was synced stands in `<folder>/<file>.synced`, so that a
+test can cut the power: what was written and not synced is then gone. Times come from the wall clock plus `<folder>/ahead_ms`.
 
-Sign-in is the real thing without passwords: the folder's database holds one session whose cookie is in `<folder>/cookie`. Person `reader` may read documents `check/…`.
+Sign-in is the real thing without passwords: the folder's database holds one session whose cookie is in `<folder>/cookie`. Person `reader`
+may read documents `check/…`.
 """
 
 import asyncio
@@ -19,24 +23,24 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import uvicorn  # noqa: E402
-from litestar import Litestar  # noqa: E402
-from litestar.di import Provide  # noqa: E402
+import uvicorn
+from litestar import Litestar
+from litestar.di import Provide
 
-from backend.auth import controllers as auth_controllers  # noqa: E402
-from backend.auth import passwords, sessions  # noqa: E402
-from backend.auth.permissions import guard  # noqa: E402
-from backend.auth.revocations import Revocations  # noqa: E402
-from backend.auth.service import Auth  # noqa: E402
-from backend.auth.tokens import Keys  # noqa: E402
-from backend.kernel.clock import wall_clock  # noqa: E402
-from backend.store import migrate, open_store  # noqa: E402
-from backend.store.sqlite import _Connection  # noqa: E402
-from backend.web import errors  # noqa: E402
-from backend.web.logs import set_up as set_up_logs  # noqa: E402
-from media.controllers import ROUTES  # noqa: E402
-from media.intake import Media  # noqa: E402
-from media.store import DiskStore  # noqa: E402
+from backend.auth import controllers as auth_controllers
+from backend.auth import passwords, sessions
+from backend.auth.permissions import guard
+from backend.auth.revocations import Revocations
+from backend.auth.service import Auth
+from backend.auth.tokens import Keys
+from backend.kernel.clock import wall_clock
+from backend.store import migrate, open_store
+from backend.store.sqlite import _Connection
+from backend.web import errors
+from backend.web.logs import set_up as set_up_logs
+from media.controllers import ROUTES
+from media.intake import Media
+from media.store import DiskStore
 
 PERSON, DEVICE = "reader", 7
 
@@ -99,11 +103,13 @@ class Killer:
         self.at = kill
         self.when = when
         self.count = 0
-        self.note = folder / "count"
+        self.folder = folder
+        self.steps: list[str] = []
 
     def wrap(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **named: Any) -> Any:
             self.count += 1
+            self.steps.append(what)
             mine = self.count == self.at
             if mine and self.when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -112,9 +118,13 @@ class Killer:
                 call(file, bytes(data)[: len(data) // 2], at)
                 os.kill(os.getpid(), signal.SIGKILL)
             result = call(*args, **named)
+            if what == "fsync" and (path := os.readlink(f"/proc/self/fd/{args[0]}")).endswith(".bytes"):
+                (self.folder / f"{Path(path).name}.synced").write_text(str(os.fstat(args[0]).st_size))
             if mine:
                 os.kill(os.getpid(), signal.SIGKILL)
-            self.note.write_text(str(self.count))
+            if self.at is not None and self.at > 10**6:
+                (self.folder / "count").write_text(str(self.count))
+                (self.folder / "steps").write_text(json.dumps(self.steps))
             return result
 
         return counted
@@ -150,6 +160,7 @@ def main() -> None:
     """The process that forks servers; ends when its input does, and takes every server with it."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     started: list[int] = []
+    uvicorn.Config(build(Path("never-opened")), log_config=None).load()  # everything is imported before the first fork
     for line in sys.stdin:
         command = json.loads(line)
         listening = socket.socket()

@@ -20,7 +20,11 @@ def test_a_photo_sent_in_one_piece_is_stored_checked_and_served(server: Server, 
     sent = phone.patch(made.headers["location"], 0, content)
     assert (sent.status_code, sent.headers["upload-offset"]) == (204, str(len(content)))
     name(server.folder, content)
-    for variant, kind, magic in (("original", "image/jpeg", b"\xff\xd8\xff"), ("screen", "image/webp", b"RIFF"), ("thumb", "image/webp", b"RIFF")):
+    for variant, kind, magic in (
+        ("original", "image/jpeg", b"\xff\xd8\xff"),
+        ("screen", "image/webp", b"RIFF"),
+        ("thumb", "image/webp", b"RIFF"),
+    ):
         served = phone.get(content, variant)
         assert (served.status_code, served.headers["content-type"]) == (200, kind)
         assert served.content.startswith(magic)
@@ -252,7 +256,12 @@ def test_the_same_photo_from_two_phones_is_stored_once(server: Server, phone: Ph
 def test_nets_that_know_no_patch_can_override_the_method(phone: Phone) -> None:
     content = photo()
     at = phone.create(content).headers["location"]
-    headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream", "X-HTTP-Method-Override": "PATCH"}
+    headers = {
+        "Tus-Resumable": "1.0.0",
+        "Upload-Offset": "0",
+        "Content-Type": "application/offset+octet-stream",
+        "X-HTTP-Method-Override": "PATCH",
+    }
     assert phone.http.post(at, content=content, headers=headers).status_code == 204
     assert phone.http.post(at, content=b"", headers={"Tus-Resumable": "1.0.0"}).status_code == 405
 
@@ -355,4 +364,3 @@ def settled(phone: Phone, at: str) -> int:
 def evidence(server: Server, content: bytes) -> bytes:
     sha256 = hashlib.sha256(content).hexdigest()
     return (server.folder / "media" / sha256[:2] / sha256[2:4] / f"{sha256}.evidence").read_bytes()
-
