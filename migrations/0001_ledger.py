@@ -39,8 +39,7 @@ STATEMENTS = [
     "CREATE TABLE trail (shape TEXT NOT NULL, seq BIGINT NOT NULL, doc TEXT NOT NULL, what INTEGER NOT NULL, PRIMARY KEY (shape, seq)){without_rowid}",
     # Of a device as a queue: `have` and the op there; as who speaks: the effective clock of its last op.
     "CREATE TABLE place (device BIGINT PRIMARY KEY, have BIGINT NOT NULL, last TEXT, e BIGINT NOT NULL)",
-    "CREATE TABLE parked (op TEXT PRIMARY KEY, seq BIGINT NOT NULL, device BIGINT NOT NULL, queue BIGINT NOT NULL, n BIGINT NOT NULL,"
-    " doc TEXT NOT NULL, code TEXT NOT NULL, awaits TEXT)",
+    "CREATE TABLE parked (op TEXT PRIMARY KEY, seq BIGINT NOT NULL, device BIGINT NOT NULL, doc TEXT NOT NULL, code TEXT NOT NULL, awaits TEXT)",
     "CREATE INDEX parked_awaits ON parked (awaits)",
     "CREATE INDEX parked_doc ON parked (doc, device)",
     "CREATE TABLE stop (doc TEXT NOT NULL, seq BIGINT NOT NULL, author TEXT NOT NULL, device BIGINT NOT NULL, queue BIGINT NOT NULL, n BIGINT NOT NULL,"

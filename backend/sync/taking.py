@@ -560,12 +560,10 @@ class Taking:
             return
         self.batch.any_parked = True
         await self.tx.run(
-            "INSERT INTO parked (op, seq, device, queue, n, doc, code, awaits) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO parked (op, seq, device, doc, code, awaits) VALUES ($1, $2, $3, $4, $5, $6)",
             said.id,
             entry.seq,
             op.device,
-            said.queue,
-            said.n,
             op.doc,
             outcome.code,
             awaits,
@@ -609,8 +607,8 @@ class Taking:
             said.unproven = ""
         outcome, awaits = await self._decide(said)
         if isinstance(outcome, Parked) and not marks:
-            row = await self.tx.one("SELECT code FROM parked WHERE op = $1", op)
-            if row is not None and row["code"] == outcome.code:
+            row = await self.tx.one("SELECT code, awaits FROM parked WHERE op = $1", op)
+            if row is not None and row["code"] == outcome.code and (row["awaits"] == awaits or said.unproven):
                 await self.tx.run("UPDATE parked SET awaits = $2 WHERE op = $1", op, awaits)
                 return
         await self._resolve(op, said, outcome, awaits)

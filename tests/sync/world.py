@@ -49,7 +49,11 @@ class SmallJudge:
         match op:
             case New():
                 if (kind, op.version) not in KNOWN_KINDS:
-                    loaded = [d for d in await docs.all("kind") if d.body["fields"]["name"][0] == kind and d.body["fields"]["version"][0] == op.version]
+                    loaded = [
+                        d
+                        for d in await docs.all("kind")
+                        if d.body["fields"]["name"][0] == kind and d.body["fields"]["version"][0] == op.version
+                    ]
                     if not loaded:
                         return Parked("op.awaits_kind", {"kind": kind, "version": op.version})
                 if op.fields.get("fail"):
@@ -208,7 +212,9 @@ class Phone:
         self.queue.append(data)
         return op_id(data)
 
-    def new(self, fields: dict[str, Any], doc: str | None = None, kind: str = "thing", version: int = 1, author: Author | None = None) -> str:
+    def new(
+        self, fields: dict[str, Any], doc: str | None = None, kind: str = "thing", version: int = 1, author: Author | None = None
+    ) -> str:
         key = doc or f"{kind}/{self.world.new_id()}"
         self.put(New(*self._head(), author or self.person, key, version, fields))
         return key
@@ -234,7 +240,14 @@ class Phone:
     def bundle(self, first: int = 1, upto: int | None = None, **changes: Any) -> bytes:
         ops = self.queue[first - 1 : upto]
         prev = op_id(self.queue[first - 2]) if first > 1 else None
-        given = {"device": self.number, "certificate": self.certificate, "first": first, "prev": prev, "sealed": self.sealed, "authors": self.tokens}
+        given = {
+            "device": self.number,
+            "certificate": self.certificate,
+            "first": first,
+            "prev": prev,
+            "sealed": self.sealed,
+            "authors": self.tokens,
+        }
         return encode_bundle(ops, **(given | changes))
 
     def sign(self, data: bytes) -> str:

@@ -1,0 +1,24 @@
+"""A fresh server for each test; after it the ledger verifies, and what is live is what the ledger gives."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from world import World, kind_document  # noqa: E402
+
+from backend.audit.verify import verify  # noqa: E402
+from backend.sync.rebuild import differences  # noqa: E402
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with World(tmp_path) as world:
+        await world.sync.say(kind_document("parked"))
+        yield world
+        report = await verify(world.store, world.keys)
+        assert report.ok, report.text()
+        assert await differences(world.store, world.judge) == []
