@@ -72,7 +72,10 @@ def test_every_code_of_the_catalogue_is_used_and_every_code_used_is_in_it() -> N
     everything = "\n".join(sources.values())
     unused = [code for code in catalogue() if code not in everything]
     assert unused == []
-    said = re.compile(r"""(?:Refusal|Refused|Parked|AppError|Malformed)\(\s*["']([a-z0-9_]+(?:\.[a-z0-9_]+)+)["']|else:\s+([a-z0-9_]+\.[a-z0-9_.]+)\s*\}""")
+    said = re.compile(
+        r"""(?:Refusal|Refused|Parked|AppError)\(\s*["']([a-z0-9_]+(?:\.[a-z0-9_]+)+)["']"""  # in Python and TypeScript
+        r"""|else:\s+([a-z0-9_]+\.[a-z0-9_.]+)\s*\}"""  # in kind files
+    )
     unknown = {
         f"{path.relative_to(ROOT)}: {code}"
         for path, text in sources.items()

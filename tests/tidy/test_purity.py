@@ -15,7 +15,21 @@ PURE = [
     ROOT / "backend/flow/actor.py",
     *ROOT.glob("backend/domains/*/rules.py"),
 ]
-IMPURE_CALLS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counter", "uuid1", "uuid4", "urandom", "token_bytes", "token_hex", "open"}
+IMPURE_CALLS = {
+    "now",
+    "utcnow",
+    "today",
+    "time",
+    "time_ns",
+    "monotonic",
+    "perf_counter",
+    "uuid1",
+    "uuid4",
+    "urandom",
+    "token_bytes",
+    "token_hex",
+    "open",
+}
 IMPURE_MODULES = {"time", "random", "secrets", "asyncio", "os", "pathlib", "sqlite3"}
 
 
