@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from litestar import Litestar, Response, Router
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Receive, Scope, Send
@@ -56,7 +57,7 @@ class Anlu(Litestar):
     https: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await super().__call__(scope, receive, send)
             return
         began = time.perf_counter()
@@ -205,15 +206,16 @@ def _may_read(store: Store, judge: FlowJudge) -> MayRead:
 
 async def _greet(settings: Settings, auth: Auth, sync: Sync, versions: dict[str, int], clock: Clock) -> None:
     """Say on the screen how to go on: a new plant gets its set-up code, a demo its people, once it has been filled."""
-    async with auth.store.read():
-        somebody = await accounts.any_yet()
     if settings.demo:
-        if not somebody:
+        if await demo.state(auth.store) == "empty":
             await demo.seed(auth.store, sync.say, versions, auth.passwords, clock())
         labels = settings.data_path / "labels.pdf"
         labels.write_bytes(demo.labels(settings.public_origin))
         _show(demo.welcome(settings.public_origin, str(labels)))
-    elif not somebody:
+        return
+    async with auth.store.read():
+        somebody = await accounts.any_yet()
+    if not somebody:
         _show(setup.invitation(setup.make(settings.keys_path, clock()), settings.public_origin))
     else:
         _show(Text(f"安炉：{settings.public_origin}", f"Anlu: {settings.public_origin}"))

@@ -19,11 +19,14 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from backend import demo
+from backend.audit.verify import verify as verify_ledger
 from backend.auth import setup
 from backend.auth.tokens import Keys
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
 from backend.settings import Settings, WrongSetting, describe
+from backend.store import migrate, open_store
 
 BACKLOG = 512
 SHUTDOWN_SECONDS_MAX = 5
@@ -41,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(wrong, file=sys.stderr)
         return 2
     match asked.command:
-        case "serve" | "demo":
+        case "serve":
             return serve(settings)
+        case "demo":
+            return show_demo(settings)
         case "verify":
             return asyncio.run(verify(settings))
         case "kinds":
@@ -54,6 +59,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "rotate-keys":
             return rotate_keys(settings)
     return 2
+
+
+def show_demo(settings: Settings) -> int:
+    """Serve a demo plant, made at the first start. A plant that is somebody's is left alone."""
+    if asyncio.run(_plant_in(settings)) == "other":
+        _say(demo.NOT_EMPTY, error=True)
+        return 1
+    return serve(settings)
+
+
+async def _plant_in(settings: Settings) -> str:
+    store = open_store(settings.database_url)
+    try:
+        await migrate(store)
+        return await demo.state(store)
+    finally:
+        await store.close()
 
 
 def serve(settings: Settings) -> int:
@@ -92,14 +114,13 @@ def serve(settings: Settings) -> int:
 
 async def verify(settings: Settings) -> int:
     """Read the ledger from its first entry to its last."""
-    from backend.audit.verify import verify as verify_ledger
-    from backend.store import open_store
-
     store = open_store(settings.database_url)
     try:
-        return await verify_ledger(store)
+        report = await verify_ledger(store, Keys(settings.keys_path, wall_clock()))
     finally:
         await store.close()
+    print(report.text())
+    return 0 if report.ok else 1
 
 
 def kinds_check() -> int:

@@ -5,7 +5,7 @@ plant is the same. The password is printed and the tag codes can be guessed: nev
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,7 @@ from backend.auth.permissions import Role
 from backend.domains.equipment import codes
 from backend.kernel.errors import Text
 from backend.kernel.ids import SERVER_AUTHOR, derived
+from backend.store import Store
 from backend.sync.op import Act, New, Op
 from media.codes import label
 
@@ -168,16 +169,20 @@ def tag_code(number: str) -> str:
     return codes.make(UUID(derived(f"demo:tag:{number}")).bytes[: codes.CODE_RANDOM_BYTES])
 
 
-async def is_demo() -> bool:
-    """Whether the plant in the store was made here. In the running transaction."""
-    account = await accounts.find(PEOPLE[0].username)
-    return account is not None and account.person == person_id(PEOPLE[0].username)
+async def state(store: Store) -> Literal["empty", "demo", "other"]:
+    """Whether the store holds nothing of a plant's own, a plant made here, or another one. `store` is migrated."""
+    async with store.read() as tx:
+        account = await accounts.find(PEOPLE[0].username)
+        if account is not None and account.person == person_id(PEOPLE[0].username):
+            return "demo"
+        own = await tx.one("SELECT 1 FROM document WHERE key >= 'person/' AND key < 'person0' LIMIT 1")
+        return "other" if own is not None or await accounts.any_yet() else "empty"
 
 
 Say = Callable[..., Awaitable[Sequence[Any]]]
 
 
-async def seed(store: Any, say: Say, versions: dict[str, int], passwords: Passwords, now: int) -> None:
+async def seed(store: Store, say: Say, versions: dict[str, int], passwords: Passwords, now: int) -> None:
     """Fill an empty plant. `versions`: the newest version of each kind. Raises RuntimeError where an op is not accepted."""
     hashes = {person.username: await passwords.hash(PASSWORD) for person in PEOPLE}
     async with store.write() as tx:

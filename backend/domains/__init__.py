@@ -1,0 +1,1 @@
+"""Domains: equal folders, each with the kinds of its documents. Neighbours meet only through `queries.py`."""
