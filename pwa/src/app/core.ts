@@ -738,8 +738,7 @@ export function createCore(given: Partial<World> = {}): Core {
   async function upload(): Promise<void> {
     uploading ??= (async () => {
       const { upload: run, tidyMedia } = await import("../media/uploads");
-      const endpoint = `${world.origin}/api/media/uploads`;
-      const done = await run({ db, endpoint, wall, changed: () => void readUploads() });
+      const done = await run({ db, fetch: world.fetch, origin: world.origin, wall, changed: () => void readUploads() });
       await putAway();
       await tidyMedia(db, wall());
       await readUploads();

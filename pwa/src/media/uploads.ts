@@ -3,11 +3,15 @@
 import { AppError, type MediaItem, type MediaValue } from "../app/types";
 import type { DeviceDb, MediaRow } from "../store/device";
 import { isFull } from "../store/usage";
+import type { HttpRequest, HttpResponse } from "tus-js-client";
 import { base64, hex, sha256 } from "../sync/crypto";
+import type { Fetch } from "../sync/net";
 import type { Photo } from "./photo";
 
 /** Small enough that a slow line shows progress and loses little when it breaks. */
 export const PIECE_BYTES = 256 * 1024;
+/** The answer to the last piece comes after the server has checked the photo. */
+const SILENCE_MS_MAX = 90_000;
 /** A photo that no op names: its form was never sent, and no draft holds it any more. */
 const UNNAMED_KEPT_MS = 14 * 86_400_000;
 
@@ -44,8 +48,9 @@ export async function named(db: DeviceDb): Promise<Map<string, boolean>> {
 
 export interface UploadMeans {
   db: DeviceDb;
-  /** absolute or same-origin address of /api/media/uploads */
-  endpoint: string;
+  fetch: Fetch;
+  /** address of our server; empty in the browser */
+  origin: string;
   wall(): number;
   changed(): void;
 }
@@ -72,9 +77,12 @@ async function one(means: UploadMeans, row: MediaRow): Promise<boolean> {
   };
   await note({ state: "sending", code: undefined });
   return new Promise((resolve) => {
-    const task = new Upload(new Blob([bytes as BlobPart], { type: row.type }), {
-      endpoint: means.endpoint,
+    const task = new Upload(new Blob([bytes as BlobPart]), {
+      endpoint: `${means.origin}/api/media/uploads`,
       uploadUrl: row.url,
+      httpStack: { createRequest: (method, url) => new Request(means.fetch, method, url), getName: () => "fetch" },
+      fileReader: { openFile: async () => pieces(bytes) },
+      fingerprint: async () => row.sha256,
       metadata: { sha256: row.sha256, type: row.type },
       chunkSize: PIECE_BYTES,
       retryDelays: [1_000, 4_000],
@@ -108,6 +116,56 @@ async function one(means: UploadMeans, row: MediaRow): Promise<boolean> {
     });
     task.start();
   });
+}
+
+/** Slices of a photo, the same in every browser. */
+function pieces(bytes: Uint8Array) {
+  const slice = async (from: number, to: number) => {
+    const end = Math.min(to, bytes.length);
+    return { value: new Blob([bytes.subarray(from, end) as BlobPart]), done: end >= bytes.length };
+  };
+  return { size: bytes.length, slice, close: () => undefined };
+}
+
+/** A request of tus over fetch, as everything else of ours goes. */
+class Request implements HttpRequest {
+  private readonly headers: Record<string, string> = {};
+  private readonly stop = new AbortController();
+
+  constructor(
+    private readonly fetch: Fetch,
+    private readonly method: string,
+    private readonly url: string,
+  ) {}
+
+  getMethod = () => this.method;
+  getURL = () => this.url;
+  getHeader = (name: string) => this.headers[name];
+  setHeader(name: string, value: string): void {
+    this.headers[name] = value;
+  }
+  // Progress is told by the piece, see onChunkComplete.
+  setProgressHandler(): void {}
+  getUnderlyingObject = () => null;
+  async abort(): Promise<void> {
+    this.stop.abort();
+  }
+
+  async send(body: Blob | null): Promise<HttpResponse> {
+    const timer = setTimeout(() => this.stop.abort(), SILENCE_MS_MAX);
+    try {
+      const response = await this.fetch(this.url, { method: this.method, headers: this.headers, body, signal: this.stop.signal });
+      const text = await response.text();
+      return {
+        getStatus: () => response.status,
+        getHeader: (name) => response.headers.get(name) ?? undefined,
+        getBody: () => text,
+        getUnderlyingObject: () => response,
+      };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 }
 
 function codeOf(body: string | undefined): string | undefined {

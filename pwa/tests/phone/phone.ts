@@ -92,7 +92,7 @@ const original = Object.fromEntries(WRITES.map((name) => [name, IDBObjectStore.p
 export function killAt(nth: number): { alive(): void; writes(): number } {
   let writes = 0;
   for (const name of WRITES) {
-    IDBObjectStore.prototype[name] = function (this: IDBObjectStore, ...args: any[]) {
+    IDBObjectStore.prototype[name] = function (this: IDBObjectStore, ...args: never[]) {
       if (++writes >= nth) {
         try {
           this.transaction.abort();

@@ -10,6 +10,8 @@ import { alone } from "../../src/sync/locks";
 import { storage } from "./phone";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
+const OWN = join(ROOT, ".venv/bin/python");
+export const PYTHON = existsSync(OWN) ? OWN : "python3";
 
 export class RealServer {
   private process: ChildProcess | null = null;
@@ -31,9 +33,8 @@ export class RealServer {
   }
 
   async start(command: "demo" | "serve"): Promise<void> {
-    const own = join(ROOT, ".venv/bin/python");
     const env = { ...process.env, ANLU_PORT: String(this.port), ANLU_DATA: this.folder };
-    const running = spawn(existsSync(own) ? own : "python3", ["-m", "backend.cli", command], { cwd: ROOT, env });
+    const running = spawn(PYTHON, ["-m", "backend.cli", command], { cwd: ROOT, env });
     this.process = running;
     running.stdout.on("data", (text) => (this.log += text));
     running.stderr.on("data", (text) => (this.log += text));
