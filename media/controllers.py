@@ -18,6 +18,8 @@ from email.utils import formatdate
 from typing import Any
 
 from litestar import Request, Response, delete, get, head, post, route
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from backend.auth.permissions import ANYONE, DEVICE, SESSION
@@ -87,7 +89,7 @@ async def create(request: Asking) -> Response[None]:
 
 @head(UPLOADS + "/{upload_id:str}", who=DEVICE)
 @_tus
-async def look(request: Asking, upload_id: str) -> Response[None]:
+async def look(request: Asking, upload_id: FromPath[str]) -> Response[None]:
     """How far an upload is."""
     upload = await _media(request).look(upload_id)
     return Response(None, status_code=200, headers={"Upload-Length": str(upload.length), **_progress(upload)})
@@ -95,7 +97,7 @@ async def look(request: Asking, upload_id: str) -> Response[None]:
 
 @route(UPLOADS + "/{upload_id:str}", http_method=["PATCH", "POST"], who=DEVICE, status_code=204, request_max_body_size=check.BYTES_MAX)
 @_tus
-async def append(request: Asking, upload_id: str) -> Response[None]:
+async def append(request: Asking, upload_id: FromPath[str]) -> Response[None]:
     """Add bytes. Takes POST too, for nets whose proxies know no PATCH (X-HTTP-Method-Override)."""
     if request.method == "POST":
         override = request.headers.get("x-http-method-override", "").upper()
@@ -116,14 +118,14 @@ async def append(request: Asking, upload_id: str) -> Response[None]:
 
 @delete(UPLOADS + "/{upload_id:str}", who=DEVICE, status_code=204)
 @_tus
-async def end(request: Asking, upload_id: str) -> Response[None]:
+async def end(request: Asking, upload_id: FromPath[str]) -> Response[None]:
     """Give an upload up."""
     await _media(request).end(upload_id)
     return Response(None, status_code=204)
 
 
 @get("/api/media/{sha256:str}/{variant:str}", who=SESSION)
-async def read(request: Asking, sha256: str, variant: str, principal: Principal) -> Stream:
+async def read(request: Asking, sha256: FromPath[str], variant: FromPath[str], principal: NamedDependency[Principal]) -> Stream:
     """A photo, for whoever may read a document that names it."""
     if len(sha256) != 64 or not set(sha256) <= HEX:
         raise Refusal("media.not_found")

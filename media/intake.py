@@ -126,7 +126,7 @@ class Media:
 
     async def on_accepted(self, tx: Tx, accepted: Any) -> None:
         """Sync's hook: in the transaction of a push, note which documents name which photos."""
-        await tables.name(tx, [(sha256, entry.doc) for entry in accepted for sha256 in (entry.change.media if entry.change else ())])
+        await tables.name(tx, [(sha256, entry.key) for entry in accepted for sha256 in (entry.change.media if entry.change else ())])
 
     async def create(self, sha256: str, media_type: str, length: int, person: str | None) -> Upload:
         """Begin an upload. Raises Refusal: unfit before a byte is sent, already here, not awaited by anybody, or no room."""
@@ -146,7 +146,7 @@ class Media:
             stands = await tables.state(tx, sha256)
             if stands is not None and stands[0] == "stored":
                 raise Refusal("media.already_here")
-            if person is None and not await tables.documents(tx, sha256):
+            if person is None and not await tables.awaited(tx, sha256):
                 raise Refusal("media.not_awaited")
             open_now = await tx.one(
                 "SELECT count(*) AS n, coalesce(sum(CASE WHEN sha256 = $1 THEN 1 ELSE 0 END), 0) AS same FROM upload WHERE state = 'open'",

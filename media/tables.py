@@ -8,6 +8,8 @@ from piccolo.table import Table
 from backend.store import Tx
 from backend.store.engine import ENGINE
 
+PARKED_SEARCHED_MAX = 1_000
+
 
 class Upload(Table, tablename="upload", db=ENGINE):
     """Bytes on their way. `have`: how many lie synced on the disk. `state`: open, done, refused."""
@@ -47,6 +49,15 @@ class MediaRef(Table, tablename="media_ref", db=ENGINE):
 async def name(tx: Tx, pairs: Iterable[tuple[str, str]]) -> None:
     """Note that documents name photos: (sha256, document key)."""
     await tx.many("INSERT INTO media_ref (sha256, doc) VALUES ($1, $2) ON CONFLICT DO NOTHING", list(pairs))
+
+
+async def awaited(tx: Tx, sha256: str) -> bool:
+    """Whether an op names this photo: an accepted one, or one that is parked until somebody decides."""
+    if await tx.one("SELECT 1 FROM media_ref WHERE sha256 = $1", sha256) is not None:
+        return True
+    # Few are parked at a time, and what they will be is not known yet: their bytes are searched.
+    parked = await tx.all("SELECT bytes FROM ledger WHERE what = 'op' AND op IN (SELECT op FROM parked LIMIT $1)", PARKED_SEARCHED_MAX)
+    return any(sha256.encode() in bytes(row["bytes"]) for row in parked)
 
 
 async def documents(tx: Tx, sha256: str) -> list[str]:

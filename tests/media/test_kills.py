@@ -67,7 +67,7 @@ def test_a_kill_at_any_step_of_an_upload_loses_and_doubles_nothing(start: Start,
     content = photo(400, 300)
     dry = fresh(tmp_path, "dry", content, start)
     server = start(dry, kill=NEVER)
-    server, at, deaths = carry(server, start, content)
+    server, _, deaths = carry(server, start, content)
     assert deaths == 0
     steps = int((dry / "count").read_text())
     assert steps > 40
