@@ -1,36 +1,51 @@
-// `show` and `check` of a field are rules in CEL. Their engine comes with the kinds, lazily: until it is here everything is shown and the
-// data layer has the last word anyway.
-import { shallowRef } from "vue";
-import { refusal } from "../../i18n";
-import type { FieldSpec } from "../kinds";
-import type { View } from "../types";
+// `show`, `check` and all else a kind says about its forms, run by the same machine that judges. It is loaded with the first form.
+import type * as Flow from "../../flow";
+import type { KindFile, View } from "../types";
+import { useCore } from "../use";
 import type { Values } from "./form";
 
-type Evaluate = (text: string, names: Record<string, unknown>) => unknown;
-const evaluate = shallowRef<Evaluate | null>(null);
-
-export function setEvaluator(of: Evaluate): void {
-  evaluate.value = of;
+export interface Conditions {
+  /** whether the form asks for the field */
+  visible(field: string, values: Values): boolean;
+  /** what is wrong, by field; the first thing of each */
+  wrong(values: Values): Map<string, { code: string; params: Record<string, unknown> }>;
 }
 
-function run(text: string, values: Values, doc: View | undefined, value?: unknown): unknown {
-  if (!evaluate.value) return true;
-  try {
-    return evaluate.value(text, { doc: { ...doc, ...values }, input: values, value: value ?? null });
-  } catch {
-    return true; // a rule that cannot be run here is judged where it can
-  }
-}
-
-/** A field whose `show` says no is not asked. */
-export const visible = (spec: FieldSpec, values: Values, doc: View | undefined): boolean =>
-  !spec.show || run(spec.show, values, doc) === true;
-
-/** Why a value does not do, by the field's own rules; empty when it does. */
-export function wrongWith(spec: FieldSpec, values: Values, doc: View | undefined, name: string): string {
-  for (const rule of spec.check ?? []) {
-    if (values[name] === null || values[name] === undefined) return "";
-    if (run(rule.rule, values, doc, values[name]) !== true) return refusal(rule.else).why;
-  }
-  return "";
+/** The conditions of one form of a kind: `new` or `act:<transition>`. */
+export async function conditions(kind: KindFile, form: string, doc: View | undefined): Promise<Conditions> {
+  const flow = await import("../../flow");
+  const core = useCore();
+  const compiled = flow.compileKind(JSON.parse(JSON.stringify(kind)));
+  const me = core.me.value;
+  const env = (): Flow.Env => ({
+    actor: { id: me?.id ?? "", roles: [], caps: me?.caps ?? {}, areas: [], server: false },
+    now: core.now(),
+    opId: "",
+    uses: {},
+    plant: core.list("plant").value[0]?.view ?? null,
+    limits: {},
+    unseenStops: false,
+  });
+  const view = (doc ?? null) as Flow.View | null;
+  return {
+    visible(field, values) {
+      try {
+        return flow.shown(compiled, form, field, values, env(), view);
+      } catch {
+        return true; // a rule that needs more than this screen has is judged where it is said
+      }
+    },
+    wrong(values) {
+      const found = new Map<string, { code: string; params: Record<string, unknown> }>();
+      try {
+        for (const wrong of flow.validate(compiled, form, values, env(), view)) {
+          const [field = ""] = wrong.field.split(".");
+          if (!found.has(field)) found.set(field, { code: wrong.code, params: wrong.params });
+        }
+      } catch {
+        // likewise
+      }
+      return found;
+    },
+  };
 }
