@@ -397,6 +397,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "in": _in,
     "at": _at,
     "has": _has,
+    "any": lambda a: a,
     "bool": _bool,
     "list": _list,
     "may": _may,

@@ -166,7 +166,7 @@ class _Parser:
             yes, yes_kind = self.expression()
             self._expect(":")
             no, no_kind = self.expression()
-            text, kind = f"({text} ? {yes} : {no})", yes_kind if yes_kind == no_kind else "dyn"
+            text, kind = f"({text} ? {self._apart(yes, yes_kind, no_kind)} : {no})", yes_kind if yes_kind == no_kind else "dyn"
         self.depth -= 1
         return text, kind
 
@@ -202,7 +202,7 @@ class _Parser:
         if sign in ("==", "!="):
             if "dyn" not in (left_kind, right_kind) and left_kind != right_kind and "null" not in (left_kind, right_kind):
                 raise CelSyntax("type", sign)
-            return f"({left} {sign} {right})", "bool"
+            return f"({self._apart(left, left_kind, right_kind)} {sign} {right})", "bool"
         if "num" in (left_kind, right_kind):
             self._must(left_kind, "num")
             self._must(right_kind, "num")
@@ -266,6 +266,8 @@ class _Parser:
                 else:
                     if kind not in ("map", "dyn"):
                         raise CelSyntax("type", name)
+                    if _is_literal(text, "{"):
+                        text = self._call("any", text)
                     if ref and ref[0] == "uses" and not ref[2]:
                         self.refs.add((ref[0], ref[1], name))
                         ref = (ref[0], ref[1], name)
@@ -378,7 +380,7 @@ class _Parser:
             body, body_kind = self.expression()
             self.bound.pop()
             self._expect(")")
-            items = text if kind == "list" else self._call("list", text)
+            items = text if kind == "list" and not _is_literal(text, "[") else self._call("list", text)
             if name == "map":
                 return f"{items}.map({variable}, {body})", "list"
             body = self._bool((body, body_kind))
@@ -433,6 +435,12 @@ class _Parser:
         self._must(kind, "bool")
         return text if kind == "bool" else self._call("bool", text)
 
+    def _apart(self, text: str, kind: str, other: str) -> str:
+        """One engine looks at the types that literals show beforehand and refuses what the other evaluates: `any` hides them."""
+        if "dyn" not in (kind, other) and (kind != other or kind in ("list", "map")):
+            return self._call("any", text)
+        return text
+
     def _must(self, kind: str, wanted: str) -> None:
         if kind not in (wanted, "dyn"):
             raise CelSyntax("type", kind)
@@ -462,6 +470,10 @@ class _Parser:
     def _expect(self, sign: str) -> None:
         if not self._take(sign):
             raise CelSyntax("expected", sign)
+
+
+def _is_literal(text: str, sign: str) -> bool:
+    return text.lstrip("(").startswith(sign)
 
 
 # --- patterns: what Python's and JavaScript's expressions read alike, and neither can be made to hang by

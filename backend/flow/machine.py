@@ -132,7 +132,7 @@ def _add(kind: CompiledKind, body: Body, op: Add, env: Env) -> Outcome:
     seen = view(kind, op.doc, body)
     item = {name: value for name, value in op.item.items() if value is not None}
     said = {**dict.fromkeys(spec.fields), **item, "id": op.item_id, "by": env.actor.id, "at": env.now}
-    _wait_for_uses(kind, env, seen)
+    _wait_for_uses(kind, env, seen, item)
     _who(kind, spec, where, env, seen, op.set, item=said)
     _form(kind, spec.fields, item, True, where, env, seen, item=said)
     _needs(kind, spec.needs, where, env, seen, item=said)

@@ -1,0 +1,377 @@
+// Runs rules: the only module that touches the CEL engine. Twin of backend/flow/cel.py. Heavy: the app loads it after the first paint.
+import "./oldest";
+import { Environment } from "@marcbachmann/cel-js";
+import { spawned } from "../sync/ids";
+import { hasOwn } from "../sync/op";
+import { BARE, checkPattern, read, type Scope, type Text } from "./celtext";
+
+const MATCHED_CHARS_MAX = 1_000;
+const EARTH_RADIUS_M = 6_371_008.8;
+const DAY_MS = 86_400_000;
+
+/** A rule gave no answer. `why` is a word for whoever mends the rule. */
+export class RuleFailed extends Error {
+  constructor(
+    readonly code = "flow.rule_failed",
+    readonly why = "",
+    readonly params: Record<string, unknown> = {},
+  ) {
+    super(`${code} ${why}`);
+  }
+}
+
+/** What functions ask besides their arguments. Times in Unix ms; the zone in minutes east of UTC. */
+export interface Surroundings {
+  /** Whether the actor holds a capability in an area, or on the whole plant where the area is null. */
+  has(cap: string, area: string | null): boolean;
+  anywhere(cap: string): boolean;
+  limits: Readonly<Record<string, number>>;
+  items: ReadonlyMap<string, Record<string, unknown>>;
+  opId: string;
+  zoneOffsetMin: number | null;
+  shifts: { start_min: number; end_min: number }[];
+  handoverMin: number;
+}
+
+type Get = (root: string, name: string) => unknown;
+
+/** A compiled rule. */
+export class Program {
+  readonly text: Text;
+  private readonly execute: (names: Record<string, unknown>) => unknown;
+
+  /** Throws CelSyntax. */
+  constructor(source: string, scope: Scope) {
+    this.text = read(source, scope);
+    this.execute = ENGINE.parse(this.text.text);
+  }
+
+  /** The rule's value, plain. `get(root, name)` gives what it reads. Throws RuleFailed. */
+  run(get: Get, around: Surroundings): unknown {
+    const bound: Record<string, unknown> = {};
+    for (const { root, name, fields } of this.text.refs) {
+      if (BARE.has(root)) {
+        bound[root] = doubles(get(root, ""));
+        continue;
+      }
+      let value = get(root, name);
+      if (fields.length && isMap(value)) {
+        const whole = value;
+        value = Object.fromEntries(fields.filter((field) => hasOwn(whole, field)).map((field) => [field, whole[field]]));
+      }
+      bound[`${root}__${name}`] = doubles(value);
+    }
+    const running: Running = { around, failed: null };
+    RUNNING.push(running);
+    let value: unknown;
+    try {
+      value = this.execute(bound);
+    } catch {
+      throw running.failed ?? new RuleFailed("flow.rule_failed", "type");
+    } finally {
+      RUNNING.pop();
+    }
+    if (running.failed) throw running.failed;
+    return plain(value);
+  }
+}
+
+interface Running {
+  around: Surroundings;
+  failed: RuleFailed | null;
+}
+
+// The engine calls functions with their arguments only. Rules never wait.
+const RUNNING: Running[] = [];
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** What the engine is given of a value: JSON, with null for what is absent. */
+function doubles(value: unknown): unknown {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "boolean" || typeof value === "string" || typeof value === "number") return value;
+  if (Array.isArray(value)) return value.map(doubles);
+  if (isMap(value)) return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, doubles(one)]));
+  throw failed("type");
+}
+
+/** A result as JSON has it: names in order, nothing that is not finite. */
+function plain(value: unknown): unknown {
+  if (value === null || typeof value === "boolean" || typeof value === "string") return value;
+  if (typeof value === "number") {
+    if (!Number.isFinite(value)) throw failed("number");
+    return value === 0 ? 0 : value;
+  }
+  if (Array.isArray(value)) return value.map(plain);
+  const entries = value instanceof Map ? [...value] : isMap(value) ? Object.entries(value) : null;
+  if (!entries) throw failed("type");
+  return Object.fromEntries(entries.sort(([a], [b]) => order(a, b)).map(([name, one]) => [name, plain(one)]));
+}
+
+// --- functions: each checks its arguments; the twin gives the same answers and the same words
+
+function failed(why: string): RuleFailed {
+  return new RuleFailed("flow.rule_failed", why);
+}
+
+function num(value: unknown): number {
+  if (typeof value !== "number") throw failed("type");
+  return value;
+}
+
+function finite(value: number): number {
+  if (!Number.isFinite(value)) throw failed("number");
+  return value;
+}
+
+function str(value: unknown): string {
+  if (typeof value !== "string") throw failed("type");
+  return value;
+}
+
+function list(value: unknown): unknown[] {
+  if (!Array.isArray(value)) throw failed("type");
+  return value;
+}
+
+function bool(value: unknown): boolean {
+  if (typeof value !== "boolean") throw failed("type");
+  return value;
+}
+
+/** By code points, as Python orders texts; JavaScript's `<` goes by halves of them. */
+export function order(a: string, b: string): number {
+  const left = [...a];
+  const right = [...b];
+  for (let i = 0; i < left.length && i < right.length; i++) {
+    const by = (left[i]?.codePointAt(0) ?? 0) - (right[i]?.codePointAt(0) ?? 0);
+    if (by) return by;
+  }
+  return left.length - right.length;
+}
+
+function add(a: unknown, b: unknown): unknown {
+  if (typeof a === "string" && typeof b === "string") return a + b;
+  if (Array.isArray(a) && Array.isArray(b)) return [...a, ...b];
+  return finite(num(a) + num(b));
+}
+
+function divisor(a: unknown, b: unknown): number {
+  const by = num(b);
+  num(a);
+  if (by === 0) throw failed("division");
+  return by;
+}
+
+function compare(a: unknown, b: unknown): number {
+  if (typeof a === "string" && typeof b === "string") return order(a, b);
+  return num(a) - num(b);
+}
+
+function same(a: unknown, b: unknown): boolean {
+  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((one, i) => same(one, b[i]));
+  if (isMap(a) && isMap(b)) {
+    const names = Object.keys(a);
+    return names.length === Object.keys(b).length && names.every((name) => hasOwn(b, name) && same(a[name], b[name]));
+  }
+  return a === b;
+}
+
+function at(a: unknown, index: unknown): unknown {
+  if (Array.isArray(a)) {
+    const number = num(index);
+    if (!Number.isInteger(number) || number < 0 || number >= a.length) throw failed("index");
+    return a[number];
+  }
+  if (isMap(a)) {
+    const name = str(index);
+    if (!hasOwn(a, name)) throw failed("index");
+    return a[name];
+  }
+  throw failed("type");
+}
+
+function has(a: unknown, name: unknown): boolean {
+  if (a === null) return false;
+  if (!isMap(a)) throw failed("type");
+  return hasOwn(a, name as string) && a[name as string] !== null;
+}
+
+function size(a: unknown): number {
+  if (typeof a === "string") return [...a].length;
+  if (Array.isArray(a)) return a.length;
+  if (isMap(a)) return Object.keys(a).length;
+  throw failed("type");
+}
+
+const PATTERNS = new Map<string, RegExp>();
+
+function matches(a: unknown, pattern: unknown): boolean {
+  const text = str(a);
+  if ([...text].length > MATCHED_CHARS_MAX) throw failed("long");
+  const source = str(pattern);
+  let found = PATTERNS.get(source);
+  if (!found) {
+    found = new RegExp(checkPattern(source), "u");
+    PATTERNS.set(source, found);
+  }
+  return found.test(text);
+}
+
+function around(): Surroundings {
+  return (RUNNING[RUNNING.length - 1] as Running).around;
+}
+
+function offset(): number {
+  const minutes = around().zoneOffsetMin;
+  if (minutes === null) throw failed("plant");
+  return minutes * 60_000;
+}
+
+function dayStart(ms: unknown): number {
+  const by = offset();
+  return Math.floor((num(ms) + by) / DAY_MS) * DAY_MS - by;
+}
+
+function minuteOfDay(ms: unknown): number {
+  const local = offset() + num(ms);
+  return Math.floor((local - Math.floor(local / DAY_MS) * DAY_MS) / 60_000);
+}
+
+/** Begin and end of the shift that a moment belongs to; the last `handoverMin` minutes of a shift belong to the next one. */
+function shift(ms: unknown): [number, number] {
+  const { shifts, handoverMin } = around();
+  const moment = num(ms) + handoverMin * 60_000;
+  const day = dayStart(moment);
+  for (const one of shifts) {
+    const begin = num(one.start_min) * 60_000;
+    let end = num(one.end_min) * 60_000;
+    if (end <= begin) end += DAY_MS;
+    for (const first of [day + begin, day + begin - DAY_MS]) {
+      if (first <= moment && moment < first + (end - begin)) return [first, first + (end - begin)];
+    }
+  }
+  throw failed("shift");
+}
+
+function limit(key: unknown): number {
+  const name = str(key);
+  const { limits } = around();
+  if (!hasOwn(limits, name)) throw new RuleFailed("flow.limit_unknown", "", { limit: name });
+  return num(limits[name]);
+}
+
+/** Great-circle distance in metres, to the decimetre; null where either place is unknown or sealed. */
+function distanceM(a: unknown, b: unknown): number | null {
+  const known = (place: unknown): place is Record<string, unknown> => isMap(place) && (place.lat ?? null) !== null;
+  if (!known(a) || !known(b)) {
+    for (const place of [a, b]) if (place !== null && !isMap(place)) throw failed("type");
+    return null;
+  }
+  const [lat1, lon1, lat2, lon2] = [a.lat, a.lon, b.lat, b.lon].map((degrees) => (num(degrees) * Math.PI) / 180) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const h = Math.sin((lat2 - lat1) / 2) ** 2 + Math.cos(lat1) * Math.cos(lat2) * Math.sin((lon2 - lon1) / 2) ** 2;
+  return Math.floor(2 * EARTH_RADIUS_M * Math.asin(Math.sqrt(Math.min(1, h))) * 10 + 0.5) / 10;
+}
+
+/** Of the items that name the same thing in `field`, the last; ordered by that name. */
+function latest(items: unknown, field: unknown): unknown[] {
+  const found = new Map<string, unknown>();
+  for (const item of list(items)) {
+    const name = str(field);
+    if (!isMap(item) || !hasOwn(item, name)) throw failed("type");
+    found.set(str(item[name]), item);
+  }
+  return [...found].sort(([a], [b]) => order(a, b)).map(([, item]) => item);
+}
+
+/** The datum of a check list's item. What the item does not say is null. */
+function checkItem(name: unknown): unknown {
+  const found = around().items.get(str(name));
+  if (!found) throw new RuleFailed("flow.item_unknown", "", { item: name });
+  return doubles(found);
+}
+
+/** Ids of the check list's items that no answer names, in the list's order. */
+function openItems(answers: unknown): string[] {
+  const answered = new Set(list(answers).map((answer) => (isMap(answer) ? answer.item : undefined)));
+  return [...around().items.keys()].filter((name) => !answered.has(name));
+}
+
+type Function = (...args: unknown[]) => unknown;
+
+const times =
+  (factor: number): Function =>
+  (a) =>
+    finite(num(a) * factor);
+
+const FUNCTIONS: Record<string, [args: number, call: Function]> = {
+  add: [2, add],
+  sub: [2, (a, b) => finite(num(a) - num(b))],
+  mul: [2, (a, b) => finite(num(a) * num(b))],
+  div: [2, (a, b) => finite(num(a) / divisor(a, b))],
+  mod: [2, (a, b) => num(a) % divisor(a, b)],
+  neg: [1, (a) => -num(a)],
+  lt: [2, (a, b) => compare(a, b) < 0],
+  le: [2, (a, b) => compare(a, b) <= 0],
+  gt: [2, (a, b) => compare(a, b) > 0],
+  ge: [2, (a, b) => compare(a, b) >= 0],
+  in: [2, (a, b) => list(b).some((one) => same(a, one))],
+  at: [2, at],
+  has: [2, has],
+  any: [1, (a) => a],
+  bool: [1, bool],
+  list: [1, list],
+  may: [2, (cap, area) => around().has(str(cap), area === null ? null : str(area))],
+  may_anywhere: [1, (cap) => around().anywhere(str(cap))],
+  size: [1, size],
+  matches: [2, matches],
+  startsWith: [2, (a, b) => str(a).startsWith(str(b))],
+  endsWith: [2, (a, b) => str(a).endsWith(str(b))],
+  contains: [2, (a, b) => str(a).includes(str(b))],
+  min: [2, (a, b) => Math.min(num(a), num(b))],
+  max: [2, (a, b) => Math.max(num(a), num(b))],
+  abs: [1, (a) => Math.abs(num(a))],
+  floor: [1, (a) => Math.floor(num(a))],
+  ceil: [1, (a) => Math.ceil(num(a))],
+  round: [1, (a) => Math.floor(finite(num(a) + 0.5))],
+  seconds: [1, times(1_000)],
+  minutes: [1, times(60_000)],
+  hours: [1, times(3_600_000)],
+  days: [1, times(DAY_MS)],
+  day_start: [1, dayStart],
+  minute_of_day: [1, minuteOfDay],
+  shift_start: [1, (ms) => shift(ms)[0]],
+  shift_end: [1, (ms) => shift(ms)[1]],
+  limit: [1, limit],
+  distance_m: [2, distanceM],
+  latest: [2, latest],
+  check_item: [1, checkItem],
+  open_items: [1, openItems],
+  spawned: [1, (name) => spawned(around().opId, str(name))],
+};
+
+/** Keeps the first failure and goes on with null, as the twin must. */
+function caught(call: Function): Function {
+  return (...args) => {
+    try {
+      return call(...args);
+    } catch (error) {
+      if (!(error instanceof RuleFailed)) throw error;
+      const running = RUNNING[RUNNING.length - 1] as Running;
+      running.failed ??= error;
+      return null;
+    }
+  };
+}
+
+const ENGINE = new Environment({ unlistedVariablesAreDyn: true, homogeneousAggregateLiterals: false });
+for (const [name, [args, call]] of Object.entries(FUNCTIONS)) {
+  ENGINE.registerFunction(`_${name}(${Array(args).fill("dyn").join(", ")}): dyn`, caught(call));
+}

@@ -1,0 +1,278 @@
+// What a kind says. Twin of backend/flow/kind.py, where each part is explained; the wire form has `extends` resolved and defaults left out.
+import type { Label, View } from "../app/types";
+import { Program } from "./cel";
+import { CelSyntax, type Scope } from "./celtext";
+
+/** A rule's text in the subset of celtext.ts. */
+export type Cel = string;
+
+export type { Label };
+
+export interface Law {
+  id: string;
+  clause?: string;
+  sure?: "A" | "B" | "C";
+}
+
+export interface Source {
+  zh: string;
+  en: string;
+  read?: string;
+}
+
+export interface Rule {
+  rule: Cel;
+  else: string;
+  params?: Record<string, Cel>;
+}
+
+export type FieldType =
+  | "text"
+  | "number"
+  | "yes_no"
+  | "choice"
+  | "choices"
+  | "time"
+  | "date"
+  | "duration"
+  | "ref"
+  | "refs"
+  | "place"
+  | "media"
+  | "signature"
+  | "scan"
+  | "label"
+  | "table"
+  | "section"
+  | "list"
+  | "map";
+
+export interface Field {
+  type: FieldType;
+  title?: Label;
+  help?: Label;
+  picture?: string;
+  required?: boolean;
+  show?: Cel;
+  check?: Rule[];
+  default?: unknown;
+  of?: string | Record<string, Label>;
+  unit?: string;
+  min?: number;
+  max?: number;
+  step?: number;
+  limits?: Record<string, unknown>[];
+  personal?: boolean;
+  opens?: Cel;
+  only_by?: string[];
+  columns?: Record<string, Field>;
+  item?: Field;
+  fields?: string[];
+  law?: Law;
+}
+export type Fields = Record<string, Field>;
+
+export interface Spawn {
+  name: string;
+  kind: string;
+  fields: Record<string, Cel>;
+  when?: Cel;
+}
+
+export interface FollowAct {
+  name: string;
+  doc: Cel;
+  transition: string;
+  input?: Record<string, Cel>;
+  when?: Cel;
+}
+
+export interface Tell {
+  who: Cel;
+  what: string;
+  params?: Record<string, Cel>;
+  when?: Cel;
+}
+
+/** What `new`, an added item and a transition have in common. */
+export interface Does {
+  who?: Cel;
+  server?: boolean;
+  needs?: Rule[];
+  set?: Record<string, Cel>;
+  spawn?: Spawn[];
+  acts?: FollowAct[];
+  tell?: Tell[];
+}
+
+export interface SetSpec extends Does {
+  fields: Fields;
+  title?: Label;
+  help?: Label;
+}
+
+export interface State {
+  title: Label;
+  start?: boolean;
+  end?: boolean;
+  level?: "normal" | "blue" | "yellow" | "orange" | "red" | "quiet";
+}
+
+export interface Transition extends Does {
+  from?: string[] | "*";
+  to?: string | Record<string, Cel>;
+  title?: Label;
+  help?: Label;
+  input?: Fields;
+  add?: Record<string, Record<string, Cel>>;
+  stop?: boolean;
+  start?: boolean;
+  approval?: boolean;
+  offline?: "no" | "claim" | "grant";
+  tone?: "primary" | "plain" | "danger";
+}
+
+export interface CheckItem {
+  id: string;
+  title: Label;
+  type: "yes_no" | "number" | "choice";
+  critical: boolean;
+  photo_on_fail: boolean;
+  hint: Label;
+  pictogram: string;
+  dwell_s: number;
+  law: Law | null;
+  law_scope: "direct" | "general" | "none";
+  sure: "A" | "B" | "C";
+  unit: string | null;
+  min: number | null;
+  max: number | null;
+  options: unknown;
+  plant_sets_limit: boolean;
+  limit_sure: "A" | "B" | "C" | null;
+  max_if: unknown;
+  min_if_mode: unknown;
+}
+
+export interface Checklist {
+  id: string;
+  equipment_types: Record<string, Label>;
+  modes: string[];
+  interval: Label;
+  by_role: string[];
+  shuffle?: boolean;
+  random_proof_photo_ratio?: number;
+  min_total_dwell_ratio?: number;
+  sure?: "A" | "B" | "C";
+}
+
+export interface Kind {
+  kind: string;
+  version: number;
+  title: Label;
+  states: Record<string, State>;
+  help?: Label;
+  icon?: string;
+  law?: Law;
+  sources?: Record<string, Source>;
+  fields?: Fields;
+  sets?: Record<string, SetSpec>;
+  computed?: Record<string, { rule: Cel; title?: Label; type?: FieldType; unit?: string }>;
+  uses?: Record<string, { at: string; required?: boolean }>;
+  card?: string[];
+  placement?: Cel[];
+  opens?: Cel;
+  new?: Does;
+  edit?: { fields: string[]; who: Cel }[];
+  transitions?: Record<string, Transition>;
+  deadlines?: { while: string[]; at: Cel; do: string; input?: Record<string, Cel> }[];
+  keep?: { years: number };
+  texts?: Record<string, Label>;
+  checklist?: Checklist;
+  items?: CheckItem[];
+}
+
+const ALWAYS = ["id", "key", "kind", "version", "status"];
+const ACTOR = ["id", "roles", "server"];
+
+/** A kind that is ready to run. Each rule is compiled once, when it is first needed. */
+export class CompiledKind {
+  readonly name: string;
+  /** The state that a document begins in. */
+  readonly start: string;
+  readonly fields: Fields;
+  readonly sets: Record<string, SetSpec>;
+  readonly transitions: Record<string, Transition>;
+  /** The check list by id, as rules see it. */
+  readonly items: ReadonlyMap<string, Record<string, unknown>>;
+  /** Names of the fields that hold personal values. */
+  readonly personal: string[];
+  private readonly programs = new Map<string, Program | CelSyntax>();
+  private readonly scopes = new Map<string, Scope>();
+
+  constructor(readonly kind: Kind) {
+    this.name = kind.kind;
+    this.start = Object.entries(kind.states).find(([, state]) => state.start)?.[0] ?? "";
+    this.fields = kind.fields ?? {};
+    this.sets = kind.sets ?? {};
+    this.transitions = kind.transitions ?? {};
+    this.items = new Map((kind.items ?? []).map((item) => [item.id, item as unknown as Record<string, unknown>]));
+    this.personal = Object.keys(this.fields).filter((name) => this.fields[name]?.personal);
+  }
+
+  /** The rule, compiled. `where`: `doc`, `new`, `set:<name>`, `act:<name>`, and ` value` after it for a `check`. Throws CelSyntax. */
+  program(text: Cel, where: string): Program {
+    const key = `${where}\n${text}`;
+    let found = this.programs.get(key);
+    if (!found) {
+      try {
+        found = new Program(text, this.scope(where));
+      } catch (error) {
+        if (!(error instanceof CelSyntax)) throw error;
+        found = error;
+      }
+      this.programs.set(key, found);
+    }
+    if (found instanceof CelSyntax) throw found;
+    return found;
+  }
+
+  /** The names that a rule may use. */
+  scope(where: string): Scope {
+    let found = this.scopes.get(where);
+    if (!found) {
+      const scope: Record<string, ReadonlySet<string> | null> = {
+        doc: new Set([...ALWAYS, ...Object.keys(this.fields), ...Object.keys(this.sets), ...Object.keys(this.kind.computed ?? {})]),
+        actor: new Set(ACTOR),
+        now: null,
+        uses: new Set(Object.keys(this.kind.uses ?? {})),
+        plant: null,
+      };
+      const [place, extra] = where.split(" ");
+      const [sort, name] = (place ?? "").split(":");
+      if (sort === "act") scope.input = new Set(Object.keys(this.transitions[name ?? ""]?.input ?? {}));
+      if (sort === "set") scope.item = new Set(["id", "by", "at", ...Object.keys(this.sets[name ?? ""]?.fields ?? {})]);
+      if (extra === "value") scope.value = null;
+      found = scope;
+      this.scopes.set(where, found);
+    }
+    return found;
+  }
+}
+
+/** A kind ready to run, from its wire form: the server has checked it. */
+export function compileKind(source: unknown): CompiledKind {
+  return new CompiledKind(source as Kind);
+}
+
+const CHUNKS_MAX = 8;
+
+/** The content of a kind from its document's view: its text stands in `source`, `source_2`, … because a value holds 16 KB. */
+export function kindSource(view: View | Record<string, unknown>): Kind {
+  let text = typeof view.source === "string" ? view.source : "";
+  for (let n = 2; n <= CHUNKS_MAX; n++) {
+    const piece = view[`source_${n}`];
+    if (typeof piece === "string") text += piece;
+  }
+  return JSON.parse(text) as Kind;
+}
