@@ -288,5 +288,7 @@ async def _patch(opener: Opener, row: Any) -> bytes:
     return b'{"patch":"%b","seq":%d%b' % (row["doc"].encode(), row["seq"], rest)
 
 
-def _gone(key: str, seq: int) -> bytes:
+def _gone(key: str, end: int) -> bytes:
+    # Above whatever the phone holds of it, also where it was the last to change and a right ended without an op.
+    seq = end + 1
     return b'{"gone":%b,"seq":%d}' % (msgspec.json.encode(key), seq)
