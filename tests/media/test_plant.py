@@ -1,0 +1,149 @@
+"""Photos and labels in a whole plant: the real app, real people, real ops."""
+
+import asyncio
+import base64
+import hashlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pypdfium2
+import pytest
+import zxingcpp
+from conftest import photo
+
+from backend.app import build
+from backend.domains.equipment import codes
+from backend.kernel.ids import SERVER_AUTHOR, derived
+from backend.settings import Settings
+from backend.sync.op import New
+from tests.api.conftest import Plant, Time, made  # noqa: F401 - a fixture
+
+TUS = {"Tus-Resumable": "1.0.0"}
+PATCH = {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+
+
+@pytest.fixture
+async def plant(made: Path, tmp_path: Path) -> AsyncIterator[Plant]:  # noqa: F811
+    """A demo plant in this test's own event loop, so that a test may speak for the server."""
+    folder = tmp_path / "data"
+    shutil.copytree(made, folder)
+    settings = Settings(data=str(folder), password_ms=20)
+    app = build(settings, clock := Time())
+    ready, over = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            ready.set()
+            await over.wait()
+
+    life = asyncio.create_task(live())
+    await asyncio.wait({asyncio.ensure_future(ready.wait()), life}, return_when=asyncio.FIRST_COMPLETED)
+    yield Plant(app, settings, clock)
+    over.set()
+    await life
+
+
+def machine(number: str) -> str:
+    return derived(f"demo:machine:{number}")
+
+
+def creation(content: bytes) -> dict[str, str]:
+    sha256 = base64.b64encode(hashlib.sha256(content).hexdigest().encode()).decode()
+    kind = base64.b64encode(b"image/jpeg").decode()
+    return {
+        **TUS,
+        "Upload-Length": str(len(content)),
+        "Upload-Metadata": f"sha256 {sha256},type {kind}",
+    }
+
+
+async def hazard(plant: Plant, content: bytes, area: str) -> None:
+    """Somebody reports a hazard with a photo in its evidence."""
+    value = {"sha256": hashlib.sha256(content).hexdigest(), "type": "image/jpeg", "size": len(content), "w": 640, "h": 480}
+    fields = {"area": derived(f"demo:area:{area}"), "photos": [value]}
+    verdicts = await plant.app.state["sync"].say(
+        New(0, 0, 0, SERVER_AUTHOR, f"hazard/{derived('h' + area)}", plant.app.state["judge"].newest("hazard"), fields)
+    )
+    assert [verdict.state for verdict in verdicts] == ["ok"], verdicts
+
+
+async def test_a_hazard_s_photo_is_on_its_way_then_there_for_those_who_hold_the_hazard_and_for_nobody_else(plant: Plant) -> None:
+    content = photo()
+    await hazard(plant, content, "rolling")
+    at = f"/api/media/{hashlib.sha256(content).hexdigest()}/thumb"
+    safety, worker = await plant.phone().sign_in("safety"), await plant.phone().sign_in("worker")
+    assert (await safety.get(at)).json()["code"] == "media.on_its_way"
+    assert (await worker.get(at)).json()["code"] == "media.not_found"
+
+    nobody = plant.browser()
+    made_ = await nobody.post("/api/media/uploads", headers=creation(content))
+    assert made_.status_code == 201, made_.text
+    assert (await nobody.patch(made_.headers["location"], headers=PATCH, content=content)).status_code == 204
+
+    assert (await safety.get(at)).status_code == 200
+    query = {"person": safety.person, "device": str(safety.number)}
+    assert (await safety.client.get(at, params=query)).headers["content-type"] == "image/webp"
+    assert (await worker.get(at)).status_code == 404
+    assert (await nobody.get(at)).status_code == 401
+
+
+async def test_nobody_leaves_bytes_here_that_no_op_awaits(plant: Plant) -> None:
+    assert (await plant.browser().post("/api/media/uploads", headers=creation(photo(seed=8)))).json()["code"] == "media.not_awaited"
+    worker = await plant.phone().sign_in("worker")
+    assert (await worker.client.post("/api/media/uploads", headers={**creation(photo(seed=8)), **worker.headers})).status_code == 201
+
+
+async def test_labels_of_machines_are_printed_for_whoever_manages_equipment(plant: Plant) -> None:
+    admin = await plant.phone().sign_in("admin")
+    numbers = ["LG-QZ-02", "MQ-GH-01", "LG-QZ-01"]
+    answer = await admin.get("/api/equipment/labels.pdf", params={"machines": ",".join(machine(number) for number in numbers)})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/pdf"), answer.text
+    document = pypdfium2.PdfDocument(answer.content)
+    assert len(document) == 3
+    for page, number in zip(document, numbers, strict=True):
+        (found,) = zxingcpp.read_barcodes(page.render(scale=203 / 72).to_pil())
+        code = codes.parse(found.text)
+        assert found.text == codes.url(plant.settings.public_origin, code)
+        text = page.get_textpage().get_text_range()
+        assert number in text
+        assert codes.typed(code) in text
+
+
+async def test_labels_are_refused_without_the_right_for_unknown_machines_and_for_nonsense(plant: Plant) -> None:
+    admin, worker = await plant.phone().sign_in("admin"), await plant.phone().sign_in("worker")
+    one = machine("LG-QZ-02")
+    assert (await worker.get("/api/equipment/labels.pdf", params={"machines": one})).status_code == 403
+    assert (await plant.browser().get("/api/equipment/labels.pdf", params={"machines": one})).status_code == 401
+    for params, status, code in (
+        ({"machines": derived("nothing")}, 404, "equipment.no_machine"),
+        ({"machines": f"{one},../../etc"}, 404, "equipment.no_machine"),
+        ({"machines": ""}, 400, "equipment.how_many_labels"),
+        ({}, 400, "equipment.how_many_labels"),
+        ({"machines": ",".join(map(str, range(501)))}, 400, "equipment.how_many_labels"),
+        ({"machines": one, "size": "9x9"}, 400, "equipment.label_size"),
+    ):
+        answer = await admin.get("/api/equipment/labels.pdf", params=params)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_a_machine_without_a_tag_is_named_and_not_printed(plant: Plant) -> None:
+    fields = {"number": "NEW-1", "names": {"zh": "新设备", "en": "New"}, "type": "forklift", "area": derived("demo:area:rolling")}
+    new = New(0, 0, 0, SERVER_AUTHOR, f"machine/{derived('new machine')}", plant.app.state["judge"].newest("machine"), fields)
+    await plant.app.state["sync"].say(new)
+    admin = await plant.phone().sign_in("admin")
+    answer = await admin.get("/api/equipment/labels.pdf", params={"machines": derived("new machine")})
+    assert (answer.status_code, answer.json()["code"]) == (409, "equipment.no_tag")
+    assert "NEW-1" in answer.json()["message"]["zh"]
+
+
+async def test_a_machine_is_found_by_the_code_of_its_tag(plant: Plant) -> None:
+    from backend.demo import tag_code
+    from backend.domains.equipment import queries
+    from backend.sync.shapes import TxDocs
+
+    async with plant.app.state["store"].read() as tx:
+        found = await queries.machine_by_code(TxDocs(tx), tag_code("LG-QZ-02"))
+        assert found is not None
+        assert (found.number, found.id) == ("LG-QZ-02", machine("LG-QZ-02"))
+        assert await queries.machine_by_code(TxDocs(tx), "ZZZZZZZZ") is None
