@@ -362,7 +362,7 @@ export function createCore(given: Partial<World> = {}): Core {
   }
 
   function standing(person: PersonRow): Me {
-    const caps = flow?.caps(person.id, (key) => overlay.standing(key), documents.keys("area")) ?? person.caps ?? {};
+    const caps = flow?.caps(person.id) ?? person.caps ?? {};
     const has = (cap: string, area?: string | null): boolean => {
       const where = caps[cap] ?? [];
       return where.includes("*") || (area ? where.includes(area) : where.length > 0);
@@ -386,10 +386,9 @@ export function createCore(given: Partial<World> = {}): Core {
     for (const now of news) held.set(now.key, now);
     for (const key of gone) held.delete(key);
     const keys = [...news.map((now) => now.key), ...gone];
-    flow?.observe(keys, (key) => held.get(key));
     documents.changed(keys);
     // Kinds are documents too: what is of a kind that came reads differently now.
-    for (const kind of flow?.news() ?? []) documents.kindChanged(kind);
+    for (const kind of flow?.observe(keys) ?? []) documents.kindChanged(kind);
     if (me.value && space && keys.some((key) => /^(?:plant|person|area)\//.test(key))) {
       const now = standing(space.person);
       if (JSON.stringify(now.caps) !== JSON.stringify(me.value.caps)) me.value = now;
@@ -408,7 +407,7 @@ export function createCore(given: Partial<World> = {}): Core {
   async function loadFlow(): Promise<void> {
     if (flow) return;
     const { createFlow } = await import("../sync/rules");
-    flow = createFlow();
+    flow = createFlow({ get: (key) => overlay.standing(key), keys: (kind) => documents.keys(kind), me: () => space?.person.id ?? "", now });
   }
 
   // ---- what they say ----
@@ -476,7 +475,7 @@ export function createCore(given: Partial<World> = {}): Core {
   function judge(saying: Saying): Answer {
     if (!space || !flow) return { ok: false, code: "auth.locked" };
     const situation = { author: space.person.id, device, at: now(), online: sync.value.online, unsure: clock.unsure };
-    return flow.may(saying, situation, (key) => overlay.standing(key));
+    return flow.may(saying, situation);
   }
 
   function may(key: string, transition: string, input: Values = {}): Answer {

@@ -230,8 +230,8 @@ async function bundle(db: DeviceDb, device: DeviceRow, run: OpRow[], limits: Lim
     for (const row of rows) {
       const token = tokenFor(row, tokens);
       if (!token) continue;
-      const held = (authors[row.author] ??= []);
-      if (!held.includes(token.token)) held.push(token.token);
+      const held = authors[row.author] ?? [];
+      if (!held.includes(token.token)) authors[row.author] = [...held, token.token];
     }
     const sealed = Object.assign({}, ...rows.map((row) => row.sealed)) as OpRow["sealed"];
     const head = { device: device.number, certificate: device.certificate, first, prev, sealed, authors };

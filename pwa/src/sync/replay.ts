@@ -18,7 +18,7 @@ export interface Change {
   status?: string | null;
   fields: Values;
   items: Record<string, Record<string, Values>>;
-  spawns: { name: string; kind: string; version: number; status: string; fields: Values }[];
+  spawns: { name: string; kind: string; version: number; fields: Values }[];
   acts: { name: string; doc: string; transition: string; input: Values }[];
 }
 
@@ -29,7 +29,7 @@ export type Outcome =
 
 /** What the kinds say, on this phone. */
 export interface Rules {
-  judge(op: Op, id: string, doc: Standing | undefined, get: (key: string) => Standing | undefined, author: string, at: number): Outcome;
+  judge(op: Op, id: string, doc: Standing | undefined, author: string, at: number): Outcome;
 }
 
 /** A document with own ops on top. */
@@ -80,7 +80,7 @@ export class Overlay {
   private outcome(op: Op, id: string, author: string, at: number): Outcome {
     const rules = this.rules();
     if (!rules) return { parked: "op.awaits_kind", params: {} };
-    return rules.judge(op, id, this.standing(op.doc), (key) => this.standing(key), author, at);
+    return rules.judge(op, id, this.standing(op.doc), author, at);
   }
 
   /** Facts show even where the phone cannot judge them (the kind is not here); a step that the phone would refuse shows nothing. */
@@ -127,15 +127,21 @@ export class Overlay {
     touched: Set<string>,
     depth: number,
   ): void {
+    if (depth >= ACTS_DEPTH_MAX) return;
     for (const spawn of change.spawns) {
       const key = `${spawn.kind}/${spawned(cause, spawn.name)}`;
       if (this.server(key) || !pending(key, true)) continue;
-      const body = begin(spawn.version, spawn.status);
-      putFields(body, spawn.fields, op.hlc, SERVER_DEVICE);
+      const { version, fields } = spawn;
+      const said: Op = { verb: "new", device: SERVER_DEVICE, hlc: op.hlc, at: op.at, author: SERVER, doc: key, version, fields };
+      const outcome = this.outcome(said, `${cause}:${spawn.name}`, SERVER, op.at);
+      if (!("ok" in outcome)) continue;
+      const body = begin(version, outcome.ok.status ?? "");
+      putFields(body, outcome.ok.fields, op.hlc, SERVER_DEVICE);
       this.tops.set(key, { key, seq: 0, body, ops: [row.op], held: false });
       touched.add(key);
+      // What it spawns in turn bears an id that only the server knows.
+      this.follow(`${cause}:${spawn.name}`, { ...outcome.ok, spawns: [] }, op, row, pending, touched, depth + 1);
     }
-    if (depth >= ACTS_DEPTH_MAX) return;
     for (const act of change.acts) {
       if (!pending(act.doc, true)) continue;
       const said: Op = {

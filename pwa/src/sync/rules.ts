@@ -1,9 +1,29 @@
 // The kinds on this phone: reads them from their documents, gathers what a rule may see from what this person holds, and asks the machine. Loaded when a
 // space is opened, so that neither the machine nor its language weighs on the first screen.
 import type { Answer, KindFile, View } from "../app/types";
-import type { Op } from "./op";
+import {
+  type Actor,
+  actor,
+  type CompiledKind,
+  card,
+  compileKind,
+  computedField,
+  type Env,
+  type Fields,
+  judge,
+  kindSource,
+  nobody,
+  SERVER,
+  useKey,
+  usesOf,
+  type View as Seen,
+  view,
+} from "../flow";
+import { fromMs } from "./hlc";
+import { PLANT, SERVER_AUTHOR } from "./ids";
+import type { Op, Values } from "./op";
 import type { Saying } from "./outbox";
-import type { Rules, Standing } from "./replay";
+import type { Outcome, Rules, Standing } from "./replay";
 import { basicView } from "./view";
 
 export interface Situation {
@@ -15,86 +35,190 @@ export interface Situation {
   unsure: boolean;
 }
 
-type Get = (key: string) => Standing | undefined;
+/** Where the rules look: what stands on this phone, who reads it, and when. */
+export interface Sight {
+  get(key: string): Standing | undefined;
+  keys(kind: string): Iterable<string>;
+  me(): string;
+  now(): number;
+}
 
 export interface Flow extends Rules {
+  /** a document as screens see it; computed fields are worked out when they are read */
   view(key: string, standing: Standing): View;
   /** what the phone's machine says to this now; a step that needs the server is refused without a network */
-  may(saying: Saying, situation: Situation, get: Get): Answer;
-  caps(person: string, get: Get, areas: Iterable<string>): Record<string, string[]> | undefined;
+  may(saying: Saying, situation: Situation): Answer;
+  /** what a person may do where; undefined while their record is not here */
+  caps(person: string): Record<string, string[]> | undefined;
   /** names of the values to seal in what is said */
   personal(kind: string, version: number, verb: Op["verb"], name?: string): string[];
-  /** these documents changed */
-  observe(keys: readonly string[], get: Get): void;
-  /** kinds that read differently since the last call */
-  news(): string[];
+  /** these documents changed; returns the kinds that read differently now */
+  observe(keys: readonly string[]): string[];
   kind(name: string, version?: number): KindFile | undefined;
   kinds(): KindFile[];
   forget(): void;
 }
 
-type Spec = { personal?: boolean };
-type Forms = KindFile & {
-  fields?: Record<string, Spec>;
-  sets?: Record<string, { fields: Record<string, Spec> }>;
-  transitions?: Record<string, { input?: Record<string, Spec> }>;
-};
+const COMPUTED_KEPT_MS = 1_000;
 
-export function createFlow(): Flow {
-  const versions = new Map<string, Map<number, KindFile>>();
-  const byDoc = new Map<string, string>();
-  let changed = new Set<string>();
+export function createFlow(sight: Sight): Flow {
+  const versions = new Map<string, Map<number, CompiledKind>>();
+  const retired = new Set<CompiledKind>();
+  const actors = new Map<string, Actor>();
+  let limits: Record<string, number> | null = null;
 
-  const newest = (name: string): KindFile | undefined => {
+  const compiled = (name: string, version?: number): CompiledKind | undefined => {
     const known = versions.get(name);
-    return known?.get(Math.max(...known.keys()));
+    return known?.get(version ?? Math.max(...known.keys()));
   };
-  const find = (name: string, version?: number): KindFile | undefined =>
-    version === undefined ? newest(name) : versions.get(name)?.get(version);
+  const seen = (key: string): Seen | null => {
+    const standing = sight.get(key);
+    const kind = standing && compiled(key.slice(0, key.indexOf("/")), standing.body.version);
+    return kind ? view(kind, key, standing.body) : null;
+  };
+  const shownToOthers = (key: string): Seen | null => {
+    const standing = sight.get(key);
+    const kind = standing && compiled(key.slice(0, key.indexOf("/")), standing.body.version);
+    return kind ? card(kind, view(kind, key, standing.body)) : null;
+  };
+
+  function actorOf(person: string): Actor {
+    if (person === SERVER_AUTHOR) return SERVER;
+    let found = actors.get(person);
+    if (!found) {
+      const record = seen(`person/${person}`);
+      const areas = [...sight.keys("area")].map(seen).filter((area) => area !== null);
+      found = record ? actor(record, areas, (seen(`plant/${PLANT}`)?.roles ?? null) as Record<string, string[]> | null) : nobody(person);
+      actors.set(person, found);
+    }
+    return found;
+  }
+
+  function limitsNow(): Record<string, number> {
+    if (!limits) {
+      limits = {};
+      for (const key of sight.keys("limit")) {
+        const limit = seen(key);
+        if (limit && limit.status !== "retired" && typeof limit.value === "number") limits[limit.name as string] = limit.value;
+      }
+    }
+    return limits;
+  }
+
+  function env(author: string, now: number, opId = ""): Env {
+    return { actor: actorOf(author), now, opId, plant: seen(`plant/${PLANT}`), limits: limitsNow() };
+  }
+
+  function decide(op: Op, opId: string, standing: Standing | undefined, author: string, at: number): Outcome {
+    const name = op.doc.slice(0, op.doc.indexOf("/"));
+    const version = op.verb === "new" ? op.version : standing?.body.version;
+    const kind = version === undefined ? undefined : compiled(name, version);
+    if (!kind) return { parked: standing || op.verb === "new" ? "op.awaits_kind" : "op.awaits_document", params: { kind: name, version } };
+    const body = standing?.body ?? null;
+    const outcome = judge(kind, body, op, { ...env(author, at, opId), uses: usesOf(kind, op, body, shownToOthers) });
+    if (outcome.outcome === "refused") return { refused: outcome.code, params: outcome.params };
+    if (outcome.outcome === "parked") return { parked: outcome.code, params: outcome.params };
+    const spawns = outcome.spawns.flatMap((spawn) => {
+      const of = compiled(spawn.kind);
+      return of ? [{ ...spawn, version: of.kind.version }] : [];
+    });
+    return { ok: { status: outcome.status, fields: outcome.fields, items: outcome.items, spawns, acts: outcome.acts } };
+  }
 
   return {
-    judge: () => ({ parked: "op.awaits_kind", params: {} }),
-    view: basicView,
-    may: () => ({ ok: true }),
-    caps: () => undefined,
-    personal(kind, version, verb, name) {
-      const file = find(kind, version) as Forms | undefined;
-      const fields =
-        verb === "add" ? file?.sets?.[name ?? ""]?.fields : verb === "act" ? file?.transitions?.[name ?? ""]?.input : file?.fields;
-      return Object.entries(fields ?? {}).flatMap(([field, spec]) => (spec.personal ? [field] : []));
-    },
-    observe(keys, get) {
-      for (const key of keys) {
-        if (!key.startsWith("kind/")) continue;
-        const body = get(key)?.body;
-        const source = body && sourceOf(body.fields);
-        if (!source) continue;
-        const file = JSON.parse(source) as KindFile;
-        byDoc.set(key, file.kind);
-        const known = versions.get(file.kind) ?? new Map<number, KindFile>();
-        versions.set(file.kind, known.set(file.version, file));
-        changed.add(file.kind);
+    judge: decide,
+
+    view(key, standing) {
+      const kind = compiled(key.slice(0, key.indexOf("/")), standing.body.version);
+      if (!kind) return basicView(key, standing);
+      const found = view(kind, key, standing.body);
+      for (const name of Object.keys(kind.kind.computed ?? {})) {
+        let kept: { value: unknown; at: number } | null = null;
+        const get = (): unknown => {
+          const now = sight.now();
+          if (!kept || now - kept.at > COMPUTED_KEPT_MS || now < kept.at) {
+            const uses: Record<string, Seen | null> = {};
+            for (const use of Object.keys(kind.kind.uses ?? {})) {
+              const used = useKey(kind, use, found, uses);
+              uses[use] = used === null ? null : shownToOthers(used);
+            }
+            kept = { value: computedField(kind, name, found, { ...env(sight.me(), now), uses }), at: now };
+          }
+          return kept.value;
+        };
+        Object.defineProperty(found, name, { get, enumerable: true, configurable: true });
       }
-    },
-    news() {
-      const found = [...changed];
-      changed = new Set();
       return found;
     },
-    kind: find,
-    kinds: () => [...versions.keys()].flatMap((name) => newest(name) ?? []),
+
+    may(saying, situation) {
+      const { author, device, at, online, unsure } = situation;
+      const op = asOp(saying, device, at, author);
+      const standing = saying.verb === "new" ? undefined : sight.get(saying.doc);
+      const name = saying.doc.slice(0, saying.doc.indexOf("/"));
+      const kind = compiled(name, saying.verb === "new" ? saying.version : standing?.body.version);
+      if (saying.verb === "new" && kind && retired.has(kind))
+        return { ok: false, code: "flow.kind_retired", params: { kind: name, version: saying.version } };
+      const step = saying.verb === "act" ? kind?.transitions[saying.transition] : undefined;
+      const outcome = decide(op, "", standing, author, at);
+      if ("refused" in outcome) {
+        // A stop is said whatever the phone thinks of it, if only it is filled in: the server has the last word.
+        if (step?.stop && !outcome.refused.startsWith("flow.field_")) return { ok: true };
+        return { ok: false, code: outcome.refused, params: outcome.params };
+      }
+      if (step?.offline === "no" && !online) return { ok: false, code: "flow.needs_network" };
+      if (step?.start && step.offline === "grant" && unsure) return { ok: false, code: "clock.unsure" };
+      return { ok: true };
+    },
+
+    caps(person) {
+      return sight.get(`person/${person}`) && sight.get(`plant/${PLANT}`) ? actorOf(person).caps : undefined;
+    },
+
+    personal(name, version, verb, part = "") {
+      const kind = compiled(name, version);
+      const fields: Fields | undefined =
+        verb === "add" ? kind?.sets[part]?.fields : verb === "act" ? kind?.transitions[part]?.input : kind?.fields;
+      return Object.entries(fields ?? {}).flatMap(([field, spec]) => (spec.personal ? [field] : []));
+    },
+
+    observe(keys) {
+      const news = new Set<string>();
+      for (const key of keys) {
+        const of = key.slice(0, key.indexOf("/"));
+        if (of === "person" || of === "plant" || of === "area") actors.clear();
+        if (of === "limit") limits = null;
+        const standing = of === "kind" ? sight.get(key) : undefined;
+        if (!standing) continue;
+        const kind = compileKind(kindSource(basicView(key, standing)));
+        const known = versions.get(kind.name) ?? new Map<number, CompiledKind>();
+        versions.set(kind.name, known.set(kind.kind.version, kind));
+        if (standing.body.status !== "in_use") retired.add(kind);
+        news.add(kind.name);
+      }
+      // Whoever reads roles or limits reads them through kinds.
+      if (news.has("person") || news.has("plant") || news.has("area")) actors.clear();
+      if (news.has("limit")) limits = null;
+      return [...news];
+    },
+
+    kind: (name, version) => compiled(name, version)?.kind as KindFile | undefined,
+    kinds: () => [...versions.keys()].flatMap((name) => (compiled(name)?.kind as KindFile | undefined) ?? []),
+
     forget() {
       versions.clear();
-      byDoc.clear();
-      changed.clear();
+      retired.clear();
+      actors.clear();
+      limits = null;
     },
   };
 }
 
-/** A long kind file lies in several fields. */
-function sourceOf(fields: Record<string, [unknown, number, number]>): string {
-  let text = "";
-  for (const name of ["source", ...Array.from({ length: 7 }, (_, i) => `source_${i + 2}`)])
-    text += (fields[name]?.[0] as string | undefined) ?? "";
-  return text;
+/** What is about to be said, as the op it would become. */
+function asOp(saying: Saying, device: number, at: number, author: string): Op {
+  const head = { device, hlc: fromMs(at), at, author, doc: saying.doc };
+  if (saying.verb === "new") return { verb: "new", ...head, version: saying.version, fields: saying.fields };
+  if (saying.verb === "set") return { verb: "set", ...head, fields: saying.fields };
+  if (saying.verb === "add") return { verb: "add", ...head, set: saying.set, itemId: saying.itemId, item: saying.item as Values };
+  return { verb: "act", ...head, transition: saying.transition, input: saying.input, base: saying.base };
 }

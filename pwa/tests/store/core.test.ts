@@ -21,6 +21,7 @@ const KIND = {
   title: { zh: "隐患", en: "Hazard" },
   states: { reported: { start: true } },
   fields: { note: { type: "text" } },
+  new: { who: "true" },
 };
 const kindDoc = {
   doc: "kind/0190c000-0000-7000-8000-0000000000ff",
