@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.command == "demo":
             os.environ["ANLU_DEMO"] = "true"
             os.environ.setdefault("ANLU_DATA", "data/demo")
+            # The accounts stay in view: what was answered does not scroll them away.
+            os.environ.setdefault("ANLU_LOG_LEVEL", "warning")
         settings = Settings.read()
     except WrongSetting as wrong:
         print(wrong, file=sys.stderr)
@@ -125,9 +127,9 @@ async def verify(settings: Settings) -> int:
 
 def kinds_check() -> int:
     """Prove every kind sound; each finding is a line."""
-    from backend.flow.check import main as check
+    from backend.flow.lint import main as check
 
-    return check()
+    return check([])
 
 
 def show_settings(settings: Settings) -> int:

@@ -4,11 +4,11 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from litestar.testing import AsyncTestClient
 
 from backend.app import Anlu, build
 from backend.settings import Settings
@@ -43,6 +43,29 @@ class Plant:
         return Phone(self.browser())
 
 
+@asynccontextmanager
+async def running(app: Anlu) -> AsyncIterator[None]:
+    """The app's lifespan in a task of its own: a fixture begins and ends in different ones."""
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            begun.set()
+            await over.wait()
+
+    task = asyncio.create_task(live())
+    waiting = asyncio.create_task(begun.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        waiting.cancel()
+        await task
+    try:
+        yield
+    finally:
+        over.set()
+        await task
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo plant on disk."""
@@ -50,7 +73,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings(data=str(folder), demo=True, password_ms=20)
 
     async def make() -> None:
-        async with AsyncTestClient(build(settings)):
+        async with build(settings).lifespan():
             pass
 
     asyncio.run(make())
@@ -74,7 +97,7 @@ async def plant(made: Path, tmp_path: Path, clock: Time, origin: str) -> AsyncIt
     shutil.copytree(made, folder)
     settings = Settings(data=str(folder), password_ms=20, origin=origin)
     app = build(settings, clock)
-    async with AsyncTestClient(app):
+    async with running(app):
         yield Plant(app, settings, clock)
 
 
@@ -83,5 +106,5 @@ async def empty(tmp_path: Path, clock: Time) -> AsyncIterator[Plant]:
     """A plant that nobody has set up."""
     settings = Settings(data=str(tmp_path / "data"), password_ms=20)
     app = build(settings, clock)
-    async with AsyncTestClient(app):
+    async with running(app):
         yield Plant(app, settings, clock)

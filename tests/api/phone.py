@@ -1,12 +1,17 @@
 """A phone as the API sees it: a key, a number, a person, and a client that keeps the cookie."""
 
 import base64
+import time
 from typing import Any
 
 import httpx
+import msgspec
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from backend.sync import hlc
+from backend.sync.op import OPS_IN_BUNDLE_MAX, Op, encode, encode_bundle, op_id
 
 PASSWORD = "anlu-demo"
 
@@ -20,6 +25,9 @@ class Phone:
         self.number = 0
         self.person = ""
         self.signed_in: dict[str, Any] = {}
+        self.said = 0
+        self.last: str | None = None
+        self.hlc = 0
 
     @property
     def spki(self) -> str:
@@ -65,3 +73,29 @@ class Phone:
 
     async def post(self, path: str, body: Any = None, **given: Any) -> httpx.Response:
         return await self.client.post(path, json=body, headers=self.headers, **given)
+
+    async def push(self, *ops: Op) -> list[dict[str, Any]]:
+        """Say these (device, hlc, at and, where empty, author are filled in here) and give their verdicts."""
+        said = []
+        for op in ops:
+            self.hlc = hlc.make(self.hlc, time.time_ns() // 1_000_000)
+            whole = msgspec.structs.replace(
+                op, device=self.number, hlc=self.hlc, at=time.time_ns() // 1_000_000, author=op.author or self.person
+            )
+            said.append(encode(whole))
+        verdicts = []
+        for at in range(0, len(said), OPS_IN_BUNDLE_MAX):
+            part = said[at : at + OPS_IN_BUNDLE_MAX]
+            body = encode_bundle(
+                part,
+                device=self.number,
+                certificate=self.signed_in["certificate"],
+                first=self.said + 1,
+                prev=self.last,
+                authors={self.person: [self.signed_in["author_token"]]},
+            )
+            answer = await self.client.post("/api/sync/push", content=body, headers={"Anlu-Signature": self.sign(body)})
+            assert answer.status_code == 200, answer.text
+            self.said, self.last = self.said + len(part), op_id(part[-1])
+            verdicts += answer.json()["verdicts"]
+        return verdicts

@@ -62,6 +62,7 @@ def test_the_demo_starts_lets_its_people_in_and_ends_when_asked(tmp_path):
             assert any(line.split()[:1] == [person.username] for line in said), person.username
         answer = httpx.post(f"{origin}/api/auth/sign-in", json={"username": "admin", "password": "anlu-demo", "device": {}})
         assert answer.json()["code"] == "auth.proof", "the password was right"
+        assert "server" not in answer.headers
         labels = pypdfium2.PdfDocument((tmp_path / "demo" / "labels.pdf").read_bytes())
         assert len(labels) == len(MACHINES) == 20
         labels.close()
