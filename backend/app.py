@@ -23,6 +23,7 @@ from backend.auth.permissions import SESSION, Role, Standing, guard
 from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
 from backend.auth.tokens import Keys
+from backend.domains.equipment import controllers as equipment_controllers
 from backend.domains.people import controllers as people_controllers
 from backend.domains.people import queries as people
 from backend.flow.judge import FlowJudge
@@ -103,6 +104,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
             *sync_controllers.ROUTES,
             *media_controllers.ROUTES,
             *people_controllers.ROUTES,
+            *equipment_controllers.ROUTES,
         ],
         dependencies={
             "auth": Provide(auth_controllers.provide_auth),
