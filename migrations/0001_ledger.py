@@ -32,17 +32,21 @@ STATEMENTS = [
     # Salt and text of personal values; both null once erased.
     "CREATE TABLE sealed (hash TEXT PRIMARY KEY, salt {bytes}, value TEXT, erased BIGINT)",
     # From here on: derived, rebuilt from the ledger.
-    "CREATE TABLE document (key TEXT PRIMARY KEY, seq BIGINT NOT NULL, body {bytes} NOT NULL, author TEXT NOT NULL, created_at BIGINT NOT NULL)",
+    "CREATE TABLE document (key TEXT PRIMARY KEY, seq BIGINT NOT NULL, body {bytes} NOT NULL, author TEXT NOT NULL,"
+    " created_at BIGINT NOT NULL)",
     "CREATE TABLE member (shape TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (shape, doc)){without_rowid}",
     "CREATE INDEX member_doc ON member (doc)",
     # What happened in a shape: `what` is 0 changed, 1 came, 2 left.
-    "CREATE TABLE trail (shape TEXT NOT NULL, seq BIGINT NOT NULL, doc TEXT NOT NULL, what INTEGER NOT NULL, PRIMARY KEY (shape, seq)){without_rowid}",
+    "CREATE TABLE trail (shape TEXT NOT NULL, seq BIGINT NOT NULL, doc TEXT NOT NULL, what INTEGER NOT NULL, PRIMARY KEY (shape,"
+    " seq)){without_rowid}",
     # Of a device as a queue: `have` and the op there; as who speaks: the effective clock of its last op.
     "CREATE TABLE place (device BIGINT PRIMARY KEY, have BIGINT NOT NULL, last TEXT, e BIGINT NOT NULL)",
-    "CREATE TABLE parked (op TEXT PRIMARY KEY, seq BIGINT NOT NULL, device BIGINT NOT NULL, doc TEXT NOT NULL, code TEXT NOT NULL, awaits TEXT)",
+    "CREATE TABLE parked (op TEXT PRIMARY KEY, seq BIGINT NOT NULL, device BIGINT NOT NULL, doc TEXT NOT NULL,"
+    " code TEXT NOT NULL, awaits TEXT)",
     "CREATE INDEX parked_awaits ON parked (awaits)",
     "CREATE INDEX parked_doc ON parked (doc, device)",
-    "CREATE TABLE stop (doc TEXT NOT NULL, seq BIGINT NOT NULL, author TEXT NOT NULL, device BIGINT NOT NULL, queue BIGINT NOT NULL, n BIGINT NOT NULL,"
+    "CREATE TABLE stop (doc TEXT NOT NULL, seq BIGINT NOT NULL, author TEXT NOT NULL, device BIGINT NOT NULL,"
+    " queue BIGINT NOT NULL, n BIGINT NOT NULL,"
     " PRIMARY KEY (doc, seq)){without_rowid}",
 ]
 

@@ -3,8 +3,8 @@
     hash(entry) = SHA-256(hash of the entry before, 32 zero bytes at the first | MessagePack array of the columns in the order of `COLUMNS`)
 
 The op's bytes are not hashed a second time: `op` is their SHA-256, and `check` compares the two. So changing, removing, adding or swapping
-entries shows at that place, and cutting the end off shows against any hash that was kept elsewhere: the signed heads beside the keys, the receipts
-on the phones.
+entries shows at that place, and cutting the end off shows against any hash that was kept elsewhere: the signed heads beside the keys, the
+receipts on the phones.
 """
 
 import hashlib
@@ -23,7 +23,8 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something does not fit at this entry. `what` is a key: `order`, `hash`, `bytes`, `kind`, `missing`, `head`, `sealed`, `document`, …"""
+    """Something does not fit at this entry. `what` is a key: `order`, `hash`, `bytes`, `kind`, `missing`, `head`, `sealed`, `document`,
+    …"""
 
     seq: int
     what: str
@@ -35,9 +36,7 @@ def link(before: bytes, columns: Sequence[Any]) -> bytes:
     return hashlib.sha256(before + _encoder.encode(columns)).digest()
 
 
-def check(
-    rows: Iterable[Sequence[Any]], before: bytes = START, last: int = 0, seen: Callable[[int, bytes], None] | None = None
-) -> list[Problem]:
+def check(rows: Iterable[Any], before: bytes = START, last: int = 0, seen: Callable[[int, bytes], None] | None = None) -> list[Problem]:
     """What does not fit in rows of `COLUMNS` + bytes + hash, in the order of seq. `seen` is told each entry's seq and hash."""
     problems: list[Problem] = []
     for row in rows:

@@ -1,7 +1,8 @@
 """The ledger's signed heads: after every commit its last seq and hash go into a file beside the keys, signed by the server.
 
-The file is not the database's, so whoever cuts the ledger short, or writes its end anew with matching hashes, is found by it. It is written after the
-commit, never before: it may be behind, not ahead. Lines are appended; past a size the file begins again with the last one.
+The file is not the database's, so whoever cuts the ledger short, or writes its end anew with matching hashes, is found by it. It is
+written after the commit, never before: it may be behind, not ahead. Lines are appended; past a size the file begins again with the last
+one.
 """
 
 import os
@@ -45,7 +46,7 @@ def write(keys: Signer, head: Head, now: int) -> None:
         if size > FILE_BYTES_MAX:
             beside = file.with_suffix(".new")
             beside.write_bytes(line)
-            os.replace(beside, file)
+            beside.replace(file)
             return
         # A line that a crash cut short ends here, so that this one stands alone.
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"

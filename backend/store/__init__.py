@@ -7,8 +7,9 @@
         rows = await tx.all("SELECT key, body FROM document WHERE key > $1 LIMIT 10", key)
 
 SQL is written with `$1`, `$2`, … and columns are whole numbers, text and bytes only: what both databases hold alike. Times are Unix
-milliseconds, yes and no are 1 and 0. Statements take lists (`many`, `among`), so that a bundle of ops costs a handful of them; on PostgreSQL the
-same calls become `unnest` and `ANY`. Piccolo's tables run over the same connections (`engine.py`), inside `store.write()` too.
+milliseconds, yes and no are 1 and 0. Statements take lists (`many`, `among`), so that a bundle of ops costs a handful of them; on
+PostgreSQL the same calls become `unnest` and `ANY`. Piccolo's tables run over the same connections (`engine.py`), inside `store.write()`
+too.
 """
 
 from backend.store.base import Row, Store, Tx
@@ -19,7 +20,8 @@ __all__ = ["FAILURES", "Row", "SqliteStore", "Store", "Tx", "migrate", "open_sto
 
 
 def open_store(url: str) -> Store:
-    """The store at `sqlite:///path` (three slashes and a path, absolute or not). Connections open when first used. Raises ValueError for another URL."""
+    """The store at `sqlite:///path` (three slashes and a path, absolute or not). Connections open when first used. Raises ValueError for
+    another URL."""
     scheme, _, path = url.partition(":///")
     if scheme != "sqlite" or not path:
         raise ValueError(f"a database URL is sqlite:///path, not {url!r}")

@@ -67,7 +67,8 @@ class Store(Protocol):
         ...
 
     def write(self) -> AbstractAsyncContextManager[Tx]:
-        """The writer: waits for its turn, commits to disk at the end, rolls back where the block raises. Not inside another write of the same task."""
+        """The writer: waits for its turn, commits to disk at the end, rolls back where the block raises. Not inside another write of the
+        same task."""
         ...
 
     async def close(self) -> None:

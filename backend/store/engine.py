@@ -1,7 +1,8 @@
 """Piccolo over the store's own connections.
 
 Piccolo's SQLite engine opens a connection and a thread for every query and sets no WAL (165 single inserts a second where kept connections
-make thousands). Ours runs a query in the transaction the task is in; outside one, a query gets a snapshot and a statement a transaction of its own.
+make thousands). Ours runs a query in the transaction the task is in; outside one, a query gets a snapshot and a statement a transaction of
+its own.
 
     class Machine(Table, db=ENGINE): …
 

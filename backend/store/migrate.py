@@ -1,4 +1,5 @@
-"""Migrations: numbered files in `migrations/`, each with `async def up(tx)`, run once, in order, in one transaction with the note that they ran.
+"""Migrations: numbered files in `migrations/`, each with `async def up(tx)`, run once, in order, in one transaction with the note that
+they ran.
 
 They only add: a server one version older still works on the newer schema, so an upgrade can go back.
 """
@@ -16,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "migrations"
 
 async def migrate(store: Store, *, folder: Path = FOLDER, clock: Clock = wall_clock) -> list[str]:
     """Bring the schema up to date; the names of what ran. Raises ValueError where two files have one number."""
-    files = sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.py"))
+    files = _files(folder)
     numbers = [file.name[:4] for file in files]
     if len(set(numbers)) != len(numbers):
         raise ValueError("two migrations have the same number")
@@ -33,9 +34,14 @@ async def migrate(store: Store, *, folder: Path = FOLDER, clock: Clock = wall_cl
     return ran
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.py"))
+
+
 def _up(file: Path) -> Callable[[Any], Awaitable[None]]:
     spec = importlib.util.spec_from_file_location(f"migrations.{file.stem}", file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     up: Callable[[Any], Awaitable[None]] = module.up

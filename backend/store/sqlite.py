@@ -1,7 +1,8 @@
 """SQLite with kept connections: one writer, several readers, each with a thread of its own for as long as the store is open.
 
-A call that is cancelled waits until its thread has finished the statement, so that no connection is ever left in the middle of something, and a
-`BEGIN IMMEDIATE` that finds another process writing ends as `http.unavailable` with the connection as it was. Nothing here starts a thread for a query.
+A call that is cancelled waits until its thread has finished the statement, so that no connection is ever left in the middle of something,
+and a `BEGIN IMMEDIATE` that finds another process writing ends as `http.unavailable` with the connection as it was. Nothing here starts a
+thread for a query.
 """
 
 import asyncio

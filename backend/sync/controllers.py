@@ -8,6 +8,7 @@ from typing import Any
 import brotli
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 from litestar.response import Stream
 
 from backend.auth.permissions import DEVICE, SESSION
@@ -50,7 +51,7 @@ async def push(request: Asking) -> Response[bytes]:
 
 
 @post("/api/sync/pull", who=SESSION, status_code=200)
-async def pull(request: Asking, data: PullAsk, principal: Principal) -> Stream:
+async def pull(request: Asking, data: PullAsk, principal: NamedDependency[Principal]) -> Stream:
     """Pages of what the signed-in person's phone lacks."""
     pages = _sync(request).pull(principal.person, principal.device, data.cursor, data.want)
     encoding, press = _compressor(request)
@@ -68,7 +69,7 @@ async def pull(request: Asking, data: PullAsk, principal: Principal) -> Stream:
 
 
 @get("/api/sync/events", who=SESSION)
-async def events(request: Asking, principal: Principal) -> Stream:
+async def events(request: Asking, principal: NamedDependency[Principal]) -> Stream:
     """Server-sent events for the signed-in person: pokes and alerts while the app is in front."""
     sync = _sync(request)
     if len(sync.hub) >= LISTENERS_MAX:
@@ -104,8 +105,7 @@ def _compressor(request: Asking) -> tuple[str, Any]:
         pressing = brotli.Compressor(quality=BROTLI_QUALITY)
 
         def br(data: bytes, last: bool) -> bytes:
-            out: bytes = pressing.process(data)
-            return out + (pressing.finish() if last else pressing.flush())
+            return bytes(pressing.process(data) + (pressing.finish() if last else pressing.flush()))
 
         return "br", br
     if "gzip" in accepted:

@@ -1,4 +1,5 @@
-"""Pokes: who is listening hears that something in their shapes, or a verdict of theirs, has changed. In this process; several workers come later.
+"""Pokes: who is listening hears that something in their shapes, or a verdict of theirs, has changed. In this process; several workers come
+later.
 
 event: poke          data: {} at the start of a connection, {"seq": n} at a change: pull
 event: alert         data: {"seq": n, …}: an alarm's headline, at once

@@ -11,7 +11,8 @@ import msgspec
 from backend.sync.op import Op
 
 Body = dict[str, Any]
-"""`{"version", "status", "fields": {f: [value, e, device]}, "sets": {s: {id: [item, e, device]}}}`: in memory, in the store, on the wire and on the phone."""
+"""`{"version", "status", "fields": {f: [value, e, device]}, "sets": {s: {id: [item, e, device]}}}`: in memory, in the store, on the wire
+and on the phone."""
 
 
 class Document(msgspec.Struct):

@@ -9,8 +9,8 @@
 | epoch | the ledger's life began, or began anew from a backup |
 | lost | a phone no longer holds numbers `params.from` to `n` of its queue |
 
-`patch` is what the entry did to its document: the whole body for a `new`, else `{"set", "add", "status"}` with their clocks, as they go to phones.
-Everything in the derived tables follows from it, in this order, without judging again.
+`patch` is what the entry did to its document: the whole body for a `new`, else `{"set", "add", "status"}` with their clocks, as they go to
+phones. Everything in the derived tables follows from it, in this order, without judging again.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """Pull: what a person's phone lacks, as lines of JSON in pages, each ended by a cursor from which to go on.
 
-A page is read in one snapshot. A shape that is new to the phone comes whole, in key order, from a place in the ledger noted before its first document
-is read; the others bring what their trail says happened since their place. Bodies and patches are stored as they are sent: lines are joined, not encoded.
+A page is read in one snapshot. A shape that is new to the phone comes whole, in key order, from a place in the ledger noted before its
+first document is read; the others bring what their trail says happened since their place. Bodies and patches are stored as they are sent:
+lines are joined, not encoded.
 """
 
 import base64
@@ -27,7 +28,8 @@ TAG_BYTES = 16
 
 
 class Cursor(msgspec.Struct, omit_defaults=True):
-    """Where a phone stands. A shape's place is the seq up to which it is complete, or, while it first comes, [seq before reading, last key]."""
+    """Where a phone stands. A shape's place is the seq up to which it is complete, or, while it first comes, [seq before reading, last
+    key]."""
 
     shapes: dict[str, int | tuple[int, str]] = {}
     verdicts: int = 0

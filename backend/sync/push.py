@@ -1,6 +1,7 @@
 """Push: a signed bundle of ops becomes entries of the ledger, and an answer with what became of each.
 
-`open_bundle` needs neither database nor event loop: it runs in a thread while others write. `take_bundle` runs inside the writer, in the bundle's savepoint.
+`open_bundle` needs neither database nor event loop: it runs in a thread while others write. `take_bundle` runs inside the writer, in the
+bundle's savepoint.
 """
 
 import base64

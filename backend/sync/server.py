@@ -152,7 +152,8 @@ class Sync:
     # What the server itself does.
 
     async def say(self, *ops: Op, tx: Tx | None = None) -> list[Verdict]:
-        """Write ops by the server's own device: `device`, `hlc` and, where it is 0, `at` are given here. With `tx`, inside that write transaction."""
+        """Write ops by the server's own device: `device`, `hlc` and, where it is 0, `at` are given here. With `tx`, inside that write
+        transaction."""
 
         async def work(taking: Taking) -> list[Verdict]:
             await taking.places([self.device])

@@ -1,7 +1,7 @@
 """Taking ops into the ledger: one after another, each judged against what stands then, all of a bundle inside one savepoint.
 
-A `Batch` is a write transaction that several bundles share; a `Taking` is one bundle's part of it. Both read ahead in few statements, work in memory, and
-write at the end of the bundle; a `Taking` that fails leaves the database at its savepoint and drops what it had read.
+A `Batch` is a write transaction that several bundles share; a `Taking` is one bundle's part of it. Both read ahead in few statements, work
+in memory, and write at the end of the bundle; a `Taking` that fails leaves the database at its savepoint and drops what it had read.
 """
 
 import logging
@@ -26,7 +26,8 @@ _json = msgspec.json.Encoder()
 
 
 class Verdict(msgspec.Struct, omit_defaults=True):
-    """What became of an op: `state` is ok, refused or parked; `seq` that of the entry which says so; `n` its number in the queue that asks."""
+    """What became of an op: `state` is ok, refused or parked; `seq` that of the entry which says so; `n` its number in the queue that
+    asks."""
 
     op: str
     n: int
@@ -37,7 +38,8 @@ class Verdict(msgspec.Struct, omit_defaults=True):
 
 
 class Accepted(msgspec.Struct):
-    """An accepted op, for those who follow the ledger: `key` and `body` are the document's, after it; `at` its time in Unix ms, at most the arrival."""
+    """An accepted op, for those who follow the ledger: `key` and `body` are the document's, after it; `at` its time in Unix ms, at most
+    the arrival."""
 
     seq: int
     op: Op
@@ -578,7 +580,7 @@ class Taking:
         """The newest version of a kind that is loaded."""
         if kind not in self.batch.newest:
             fields = [doc.body["fields"] for doc in await self.all("kind")]
-            versions = [f["version"][0] for f in fields if f.get("name", [None])[0] == kind and "version" in f]
+            versions = [f["number"][0] for f in fields if f.get("name", [None])[0] == kind and "number" in f]
             self.batch.newest[kind] = int(max(versions)) if versions else None
         return self.batch.newest[kind]
 
@@ -627,7 +629,7 @@ class Taking:
     async def _recall(self, op: str) -> Said:
         """A parked op as it arrived, with what was said of it since."""
         entry = self._arrived.get(op) or await self._arrival(op)
-        assert entry.data is not None and entry.op is not None
+        assert entry.data is not None
         marks = self._marks.get(op)
         if marks is None:
             last = await self.tx.one("SELECT mark FROM ledger WHERE op = $1 AND what IN ('op', 'verdict') ORDER BY seq DESC LIMIT 1", op)

@@ -16,7 +16,8 @@ Work = Callable[[Taking], Awaitable[Any]]
 
 
 class Writer:
-    """Takes work from everywhere and does it in batches. `open` makes a batch in a transaction; `done` is called after the commit, or after it failed."""
+    """Takes work from everywhere and does it in batches. `open` makes a batch in a transaction; `done` is called after the commit, or
+    after it failed."""
 
     def __init__(self, store: Store, open_batch: Callable[[Any], Awaitable[Batch]], done: Callable[[Batch, bool], None]) -> None:
         self._store = store

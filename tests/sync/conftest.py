@@ -8,10 +8,10 @@ import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import World, kind_document  # noqa: E402
+from world import World, kind_document
 
-from backend.audit.verify import verify  # noqa: E402
-from backend.sync.rebuild import differences  # noqa: E402
+from backend.audit.verify import verify
+from backend.sync.rebuild import differences
 
 
 @pytest_asyncio.fixture

@@ -283,7 +283,7 @@ class TestRestored:
             assert [note.what for note in report.notes] == ["restored"]
             # The phone pushes what it kept: gap, then the kept bundle with its receipt.
             phone.act(kept, "begin")
-            with pytest.raises(Refusal, match="sync.gap"):
+            with pytest.raises(Refusal, match=r"sync\.gap"):
                 await phone.push(3)
             healed = await world.sync.push(phone.kept(phone.bundle(2, 2), after.receipt), "", jose=True)
             assert (healed.have, healed.verdicts[0].state) == (2, "ok")

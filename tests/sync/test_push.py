@@ -93,10 +93,10 @@ async def test_a_rolled_back_phone_is_told_that_it_forked_and_nothing_of_it_is_t
     phone.queue = phone.queue[:1]
     phone.set(thing, {"note": "c"})
     for first in (1, 2):
-        with pytest.raises(Refusal, match="device.forked"):
+        with pytest.raises(Refusal, match=r"device\.forked"):
             await phone.push(first)
     phone.set(thing, {"note": "d"})
-    with pytest.raises(Refusal, match="device.forked"):
+    with pytest.raises(Refusal, match=r"device\.forked"):
         await phone.push(3)  # its prev is not the op that the server has there
     assert (await world.view(thing))["note"] == "b"
 
@@ -146,7 +146,7 @@ async def test_a_malformed_op_is_kept_as_its_bytes_and_refused_and_the_queue_goe
     thing = phone.new({"note": "a"})
     bundle = phone.bundle()
     if data == b"[1,2":
-        with pytest.raises(Refusal, match="sync.malformed"):  # no JSON at all: the envelope itself cannot be read
+        with pytest.raises(Refusal, match=r"sync\.malformed"):  # no JSON at all: the envelope itself cannot be read
             await world.sync.push(bundle, phone.sign(bundle))
         return
     answer = await world.sync.push(bundle, phone.sign(bundle))
@@ -229,15 +229,12 @@ class TestEnvelope:
     async def test_a_phone_gone_mad_is_told_to_wait(self, world: World):
         phone = await world.phone()
         world.sync._rate = Rate(3)
-        codes = []
-        for _ in range(5):
-            try:
+        for _ in range(3):
+            await phone.push()
+        for _ in range(2):
+            with pytest.raises(Refusal) as refusal:
                 await phone.push()
-                codes.append("ok")
-            except Refusal as refusal:
-                codes.append(refusal.code)
-                assert refusal.headers["Retry-After"]
-        assert codes == ["ok"] * 3 + ["http.rate"] * 2
+            assert (refusal.value.code, refusal.value.headers) == ("http.rate", {"Retry-After": "20"})
         world.now += 20_000
         assert (await phone.push()).have == 0
 
@@ -408,7 +405,7 @@ class TestParking:
         answer = await phone.push(3)
         assert states(answer) == [("parked", "op.awaits_earlier")] * 2 + [("ok", None)] * 2
         assert await world.view(thing) == {"status": "halted", "status_by": phone.number, "note": "facts go on"}
-        # The halt came after the begin in the same queue, so the begin, once taken, is contradicted by nothing it had not known... but by the stop itself.
+        # The start did not know of the stop that came after it in the same queue.
         await world.sync.say(supervisor_takes(op_id(phone.queue[1])))
         verdicts = states(await phone.push())
         assert verdicts[1] == ("refused", "op.set_aside")
@@ -460,9 +457,8 @@ class TestParking:
         op = phone.set(key, {"note": "b"})
         await phone.push()
         view = await world.view(f"parked/{op}")
-        assert view == {
-            "status": "waiting", "op": op, "device": phone.number, "author": phone.person, "code": "op.awaits_document", "about": key, "at": NOW,
-        }  # fmt: skip
+        said = {"op": op, "device": phone.number, "author": phone.person, "about": key, "at": NOW}
+        assert view == {"status": "waiting", "code": "op.awaits_document"} | said
 
     async def test_an_op_that_our_own_code_cannot_judge_waits_and_the_queue_goes_on(self, world: World):
         phone = await world.phone()
@@ -657,7 +653,8 @@ class TestHealing:
     async def test_a_kept_bundle_brings_back_what_a_restored_server_lost_with_its_verdicts(self, world: World):
         phone, guard = await world.phone(), await world.phone()
         claims = {"epoch": "another life", "device": phone.number}
-        taken, refused, gone, stopped = phone.new({"note": "a"}), phone.new({"note": "b"}), phone.new({"refuse": True}), phone.new({})
+        taken, refused = phone.new({"note": "a"}), phone.new({"note": "b"})
+        gone, stopped = phone.new({"refuse": True}), phone.new({})
         phone.act(stopped, "begin")
         ids = [op_id(data) for data in phone.queue]
         guard.act(stopped, "halt")
@@ -742,9 +739,9 @@ async def test_sequences_and_numbers_only_grow(world: World):
 
 
 CODES = {
-    "sync.malformed", "sync.sealed_bundle", "sync.certificate", "sync.signature", "sync.too_large", "sync.gap", "device.forked", "device.revoked",
-    "author.unproven", "op.malformed", "op.wrong_device", "op.exists", "op.set_full", "op.set_aside", "op.awaits_document", "op.awaits_kind",
-    "op.awaits_earlier", "op.disputed", "op.unjudged",
+    "sync.malformed", "sync.sealed_bundle", "sync.certificate", "sync.signature", "sync.too_large", "sync.gap", "device.forked",
+    "device.revoked", "author.unproven", "op.malformed", "op.wrong_device", "op.exists", "op.set_full", "op.set_aside",
+    "op.awaits_document", "op.awaits_kind", "op.awaits_earlier", "op.disputed", "op.unjudged",
 }  # fmt: skip
 
 
@@ -753,5 +750,5 @@ def test_every_code_of_sync_is_brought_about_by_a_test_here():
 
     catalogued = set(json.loads(Path("backend/kernel/catalogue/sync.json").read_text("utf-8")))
     assert catalogued == CODES
-    text = Path(__file__).read_text("utf-8").split("CODES = {")[0]
-    assert all(f'"{code}"' in text for code in CODES)
+    text = Path(__file__).read_text("utf-8").split("CODES = ")[0]
+    assert all(code in text.replace("\\", "") for code in CODES)

@@ -1,7 +1,7 @@
 """A server and phones as the sync tests hold them: real store, keys, tokens and signatures; a small judge of its own kinds.
 
-`thing` is a document with free fields `note`, `place`, `amount` (`set` by anybody), sets `remarks`, acts `begin` (a start), `halt` (a stop), `finish`, `move`.
-The judge also knows `kind` and `parked`, and refuses, parks or fails when a field tells it to.
+`thing` is a document with free fields `note`, `place`, `amount` (`set` by anybody), sets `remarks`, acts `begin` (a start), `halt` (a
+stop), `finish`, `move`. The judge also knows `kind` and `parked`, and refuses, parks or fails when a field tells it to.
 """
 
 import base64
@@ -52,7 +52,7 @@ class SmallJudge:
                     loaded = [
                         d
                         for d in await docs.all("kind")
-                        if d.body["fields"]["name"][0] == kind and d.body["fields"]["version"][0] == op.version
+                        if d.body["fields"]["name"][0] == kind and d.body["fields"]["number"][0] == op.version
                     ]
                     if not loaded:
                         return Parked("op.awaits_kind", {"kind": kind, "version": op.version})
@@ -280,7 +280,7 @@ def kind_document(name: str, version: int = 1) -> New:
     """A kind that is loaded."""
     from backend.kernel import ids
 
-    return New(0, 0, 0, SERVER_AUTHOR, f"kind/{ids.kind_document(name, version)}", 1, {"name": name, "version": version})
+    return New(0, 0, 0, SERVER_AUTHOR, f"kind/{ids.kind_document(name, version)}", 1, {"name": name, "number": version})
 
 
 def unpack(body: bytes, encoding: str) -> bytes:
