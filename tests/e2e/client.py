@@ -50,7 +50,7 @@ class Client:
         self.person, self.device = given["person"]["id"], given["device"]
         self.certificate, self.token = given["certificate"], given["author_token"]
         self.last = given["now"]
-        self.http.headers |= {"Anlu-Person": self.person, "Anlu-Device": str(self.device)}
+        self.http.headers.update({"Anlu-Person": self.person, "Anlu-Device": str(self.device)})
         return self
 
     def _head(self, doc: str) -> tuple[int, int, int, str, str]:

@@ -28,7 +28,7 @@ class Plant:
     """A server on a free port with its own data. `stop` asks it to end, `kill` does not; `start` begins again on the same port and data."""
 
     def __init__(self, folder: Path, command: str = "demo", **settings: str) -> None:
-        if not (ROOT / "pwa/dist/index.html").exists():
+        if not (Path(settings.get("ANLU_PWA", ROOT / "pwa/dist")) / "index.html").exists():
             raise RuntimeError("The app is not built: ./justw test tests/e2e builds it first.")
         self.folder = folder
         self.command = command
