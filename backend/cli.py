@@ -23,6 +23,7 @@ from backend import demo
 from backend.audit.verify import verify as verify_ledger
 from backend.auth import setup
 from backend.auth.tokens import Keys
+from backend.flow import lint
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
 from backend.settings import Settings, WrongSetting, describe
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "verify":
             return asyncio.run(verify(settings))
         case "kinds":
-            return kinds_check()
+            return lint.main(asked.files)
         case "settings":
             return show_settings(settings)
         case "create-admin":
@@ -125,13 +126,6 @@ async def verify(settings: Settings) -> int:
     return 0 if report.ok else 1
 
 
-def kinds_check() -> int:
-    """Prove every kind sound; each finding is a line."""
-    from backend.flow.lint import main as check
-
-    return check([])
-
-
 def show_settings(settings: Settings) -> int:
     """Every setting, Chinese and English."""
     for one in describe():
@@ -179,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name in ("serve", "demo", "verify", "settings", "create-admin", "rotate-keys"):
         commands.add_parser(name)
-    commands.add_parser("kinds").add_argument("what", choices=["check"])
+    kinds = commands.add_parser("kinds")
+    kinds.add_argument("what", choices=["check"])
+    kinds.add_argument("files", nargs="*", help="kind files; none: all of the product's")
     return parser
 
 

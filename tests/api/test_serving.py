@@ -126,7 +126,7 @@ def test_the_files_of_the_plant_are_not_for_others_on_the_machine(tmp_path):
         assert {oct(file.stat().st_mode & 0o077) for file in [keys, *keys.iterdir()]} == {"0o0"}
 
 
-@pytest.mark.parametrize("words", [("settings",), ("rotate-keys",)])
+@pytest.mark.parametrize("words", [("settings",), ("rotate-keys",), ("kinds", "check")])
 def test_the_other_commands_run(tmp_path, words):
     ran = command(*words, data=tmp_path)
     out, err = ran.communicate(timeout=60)
