@@ -76,6 +76,8 @@ export default defineConfig({
       // The page registers the worker itself (src/app/worker.ts): trusted types want one policy of ours.
       injectRegister: false,
       injectManifest: {
+        // A classic script: Chrome 87 has no module workers.
+        rollupFormat: "iife",
         globPatterns: ["**/*.{js,css,html,svg,png,wasm,webmanifest}"],
         maximumFileSizeToCacheInBytes: 4_000_000,
       },
