@@ -41,13 +41,16 @@ const SIGN_OUT_PUSH_MS_MAX = 5_000;
 const SAID_PUSH_AFTER_MS = 150;
 const ACTIVE_NOTED_MS = 20_000;
 const LOOK_EVERY_MS = 15_000;
+const OPENED_BY_MS = 1_500;
 
 interface Space {
   db: PersonDb;
   key: CryptoKey;
   person: PersonRow;
   /** everything held is in memory */
-  loaded: boolean;
+  whole: boolean;
+  /** resolves when it is; false if the space was left before */
+  loaded: Promise<boolean>;
 }
 
 export function createCore(given: Partial<World> = {}): Core {
@@ -268,7 +271,7 @@ export function createCore(given: Partial<World> = {}): Core {
 
   async function enter(person: PersonRow, key: CryptoKey): Promise<void> {
     leave();
-    const opening: Space = { db: new PersonDb(person.id, surroundings), key, person, loaded: false };
+    const opening: Space = { db: new PersonDb(person.id, surroundings), key, person, whole: false, loaded: Promise.resolve(false) };
     space = opening;
     active = 0;
     await keepOpen();
@@ -278,30 +281,30 @@ export function createCore(given: Partial<World> = {}): Core {
     await Promise.all([readRows(), loadFlow()]);
     if (space !== opening) return;
 
-    // What everything else is read by comes before the first screen; the rest follows behind it.
-    await new Promise<void>((resolve, reject) => {
-      const all = async (): Promise<void> => {
-        for await (const { held: batch, done, total, basic } of everything(opening.db, key)) {
-          if (space !== opening) return;
-          takeIn(batch);
-          note({ loading: { done, total } });
-          if (!basic) resolve();
-        }
-        if (space !== opening) return;
-        opening.loaded = true;
-        note({ loading: null });
-        replay();
-        soon(0);
-      };
-      all().then(resolve, reject);
+    // Own ops can be replayed, and new ones judged, only over everything. A space so large that this takes long opens before that, with its progress in view.
+    opening.loaded = (async () => {
+      for await (const { held: batch, done, total } of everything(opening.db, key)) {
+        if (space !== opening) return false;
+        takeIn(batch);
+        note({ loading: { done, total } });
+      }
+      if (space !== opening) return false;
+      note({ loading: null });
+      replay();
+      opening.whole = true;
+      soon(0);
+      return true;
+    })().catch((error) => {
+      if (space === opening) throw error;
+      return false; // it was left in the middle of reading
     });
+    await Promise.race([opening.loaded, new Promise((resolve) => setTimeout(resolve, OPENED_BY_MS))]);
     if (space !== opening) return;
-    replay();
     me.value = standing(person);
     lock.value = "open";
     channel?.postMessage({ opened: person.id });
     if (world.lively)
-      listening = listen({ url: () => `${world.origin}/api/sync/events?${new URLSearchParams(named(person.id))}`, poke: () => soon(0) });
+      listening = listen({ url: () => `${world.origin}/api/sync/events?${new URLSearchParams({ person: person.id, device: String(device) })}`, poke: () => soon(0) });
   }
 
   /** Forget everything of the open space. On disk it stays, locked. */
@@ -454,7 +457,7 @@ export function createCore(given: Partial<World> = {}): Core {
   /** Refused here if the phone's own machine refuses: nobody is sent away to find out later. A stop is always said. */
   async function speak(saying: Saying): Promise<void> {
     const here = space;
-    if (!here) throw new AppError("auth.locked");
+    if (!here || !(await here.loaded)) throw new AppError("auth.locked");
     const answer = judge(saying);
     if (!answer.ok) throw new AppError(answer.code ?? "op.malformed", answer.params);
     const made = await say(db, here.person.id, [saying], wall);
@@ -588,7 +591,7 @@ export function createCore(given: Partial<World> = {}): Core {
         await afterPush();
         const due = await db.read("signOutDue");
         if (due && !space) await tellSignOut(due);
-        if (space?.loaded && !(await db.read("resend"))) {
+        if (space?.whole && !(await db.read("resend"))) {
           const mine = await take_turn();
           trouble = mine ?? trouble;
         }

@@ -93,11 +93,8 @@ export async function open(key: CryptoKey, row: DocRow): Promise<Held> {
 const FIRST = ["plant", "kind", "person", "area"];
 const BATCH_ROWS = 500;
 
-/** Everything held, in batches. */
-export async function* everything(
-  db: PersonDb,
-  key: CryptoKey,
-): AsyncGenerator<{ held: Held[]; done: number; total: number; basic: boolean }> {
+/** Everything held, in batches. A record that cannot be read any more is let go and asked for anew at the next pull. */
+export async function* everything(db: PersonDb, key: CryptoKey): AsyncGenerator<{ held: Held[]; done: number; total: number }> {
   const total = await db.docs.count();
   let done = 0;
   const kinds = (await db.docs.orderBy("kind").uniqueKeys()) as string[];
@@ -106,11 +103,23 @@ export async function* everything(
     const keys = await db.docs.where("kind").equals(kind).primaryKeys();
     for (let i = 0; i < keys.length; i += BATCH_ROWS) {
       const rows = (await db.docs.bulkGet(keys.slice(i, i + BATCH_ROWS))).filter((row): row is DocRow => row !== undefined);
-      const held = await Promise.all(rows.map((row) => open(key, row)));
-      done += held.length;
-      yield { held, done, total, basic: FIRST.includes(kind) };
+      const read = await Promise.all(rows.map((row) => open(key, row).catch(() => row.key)));
+      const held = read.filter((now) => typeof now !== "string");
+      const broken = read.filter((now) => typeof now === "string");
+      if (broken.length === rows.length && rows.length > 0) throw new Error("nothing opens under this key");
+      if (broken.length) await askAgain(db, broken);
+      done += rows.length;
+      yield { held, done, total };
     }
   }
+}
+
+async function askAgain(db: PersonDb, keys: readonly string[]): Promise<void> {
+  await db.transaction("rw", db.docs, db.meta, async () => {
+    await db.docs.bulkDelete([...keys]);
+    const place = await db.place();
+    await db.meta.put({ id: "place", value: { ...place, want: [...new Set([...place.want, ...keys])] } });
+  });
 }
 
 export const PICTURES_KEPT_MAX = 400;

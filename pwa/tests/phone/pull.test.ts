@@ -73,6 +73,19 @@ describe("pulling", () => {
     await expect(reading).rejects.toThrow();
   });
 
+  test("a record that went bad on disk is asked for anew, and spoils nothing else", async () => {
+    server.pulls = [
+      () => [head(true), doc(1, 10), doc(2, 11), end("a", 11)],
+      (asked) => [head(), ...asked.want.map(() => doc(1, 10)), end("b", 11)],
+    ];
+    await go();
+    await own.docs.update(id(1), { data: new ArrayBuffer(40) });
+    expect(Object.keys(await held())).toEqual([id(2)]);
+    await go();
+    expect(server.asked[1]?.want).toEqual([id(1)]);
+    expect(Object.keys(await held())).toEqual([id(1), id(2)]);
+  });
+
   test("a line that is not newer than what is held changes nothing", async () => {
     server.pulls = [
       () => [head(true), doc(1, 10, "new"), end("a", 10)],

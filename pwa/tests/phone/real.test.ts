@@ -2,9 +2,10 @@
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createCore } from "../../src/app/core";
-import type { Core } from "../../src/app/types";
+import type { Core, Doc, KindFile } from "../../src/app/types";
 import { keep, PIECE_BYTES, upload } from "../../src/media/uploads";
 import { DeviceDb } from "../../src/store/device";
+import { PersonDb } from "../../src/store/person";
 import { uuid7 } from "../../src/sync/ids";
 import { say } from "../../src/sync/outbox";
 import { push } from "../../src/sync/push";
@@ -78,6 +79,125 @@ describe("against the real server", { timeout: 30_000 }, () => {
     expect(again.sync.value.trouble).toBeNull();
     expect(again.outbox.value.map((item) => item.state)).toEqual(["accepted"]);
     expect(again.list("hazard", (d) => d.view.note === "killed").value.map((d) => d.key)).toEqual([key]);
+  });
+
+  test("a whole check without a network: every answer kept, the hazard and the fault foretold, then everything as the server judges it", async () => {
+    const { core, around } = await phone("inspector");
+    const second = await phone("supervisor");
+    const kind = core.kind("check.overhead_crane") as KindFile & {
+      items: { id: string; type: string; critical: boolean; min?: number; max?: number }[];
+      checklist: { equipment_types: object };
+    };
+    const types = Object.keys(kind.checklist.equipment_types);
+    const machine = core
+      .list("machine", (d) => types.includes(d.view.type as string) && d.view.status === "running")
+      .value.find((d) => core.mayCreate("check.overhead_crane", { machine: d.view.id, mode: "pre_shift" }).ok);
+    expect(machine).toBeDefined();
+    const on = machine as Doc;
+    around.online = false;
+    const key = await core.create("check.overhead_crane", { machine: on.view.id, mode: "pre_shift" });
+    expect(core.get(key)?.view).toMatchObject({ status: "begun", area: on.view.area, inspector: core.me.value?.id });
+    expect(core.may(key, "finish")).toMatchObject({ ok: false, code: "check.items_missing" });
+    const bad = kind.items.find((item) => item.critical) as { id: string };
+    for (const item of kind.items) {
+      const value = item.type === "number" ? { value: item.min ?? item.max ?? 0 } : {};
+      await core.add(
+        key,
+        "answers",
+        item.id === bad.id ? { item: item.id, verdict: "bad", note: "裂纹", grade: "red" } : { item: item.id, verdict: "ok", ...value },
+      );
+    }
+    // What follows is shown before the server has heard of it.
+    const foretold = core.list("hazard", (d) => d.view.source === key).value;
+    expect(foretold).toHaveLength(1);
+    expect(foretold[0]).toMatchObject({
+      pending: true,
+      seq: 0,
+      view: { item: bad.id, machine: on.view.id, note: "裂纹", status: "reported" },
+    });
+    expect(core.get(on.key)).toMatchObject({ pending: true });
+    expect(core.get(on.key)?.view.open_faults).toHaveLength(1);
+    expect(core.get(on.key)?.view.may_operate).toBe(false);
+    await core.act(key, "finish");
+    expect(core.get(key)?.view.status).toBe("failed");
+
+    // The app is killed and started again, still without a network.
+    const again = createCore(around.world);
+    await again.boot();
+    expect(again.get(key)?.view).toMatchObject({ status: "failed", bad_count: 1 });
+    expect(again.list("hazard", (d) => d.view.source === key).value).toHaveLength(1);
+
+    around.online = true;
+    await again.syncNow();
+    expect(again.sync.value.trouble).toBeNull();
+    expect(again.outbox.value.filter((item) => item.state !== "accepted")).toEqual([]);
+    const arrived = again.list("hazard", (d) => d.view.source === key).value;
+    expect(arrived.map((d) => d.key)).toEqual(foretold.map((d) => d.key));
+    expect(arrived[0]?.pending).toBe(false);
+    expect(arrived[0]?.seq).toBeGreaterThan(0);
+    expect(again.get(on.key)?.pending).toBe(false);
+    // What was foretold is what came: word for word, clocks aside.
+    for (const name of Object.keys(foretold[0]?.view ?? {})) expect(arrived[0]?.view[name], name).toEqual(foretold[0]?.view[name]);
+    await second.core.syncNow();
+    expect(second.core.get(key)?.view.status).toBe("failed");
+    expect(second.core.get(on.key)?.view.may_operate).toBe(false);
+    expect(second.core.get(arrived[0]?.key as string)?.view.note).toBe("裂纹");
+  });
+
+  test("what two persons do to one machine meets on the server, and each phone ends with the server's word", async () => {
+    const a = await phone("inspector");
+    const b = await phone("supervisor");
+    const area = a.core.list("machine").value[0]?.view.area as string;
+    const key = await a.core.create("hazard", { area, note: "first" });
+    await a.core.syncNow();
+    await b.core.syncNow();
+    a.around.online = b.around.online = false;
+    await a.core.set(key, { note: "by the inspector" });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await b.core.set(key, { note: "by the supervisor" });
+    b.around.online = true;
+    await b.core.syncNow();
+    a.around.online = true;
+    for (const { core } of [a, b]) await core.syncNow();
+    for (const { core } of [a, b]) expect(core.get(key)).toMatchObject({ pending: false, view: { note: "by the supervisor" } });
+  });
+
+  test("a place is sealed in the op and read again by whoever may", async () => {
+    const { core } = await phone("inspector");
+    const second = await phone("supervisor");
+    const area = core.list("machine").value[0]?.view.area as string;
+    const place = { lat: 39.1, lon: 117.2, accuracy_m: 12, source: "gps", phone_at: Date.now(), at: Date.now() };
+    const key = await core.create("hazard", { area, note: "with a place", place });
+    expect(core.get(key)?.view.place).toEqual(place);
+    await core.syncNow();
+    expect(core.outbox.value.map((item) => [item.state, item.code])).toEqual([["accepted", undefined]]);
+    expect(core.get(key)?.view.place).toEqual(place);
+    await second.core.syncNow();
+    expect(second.core.get(key)?.view.place).toEqual(place);
+  });
+
+  test("a phone that was cloned goes on beside the first, and nothing is lost", async () => {
+    const first = await phone("inspector");
+    const area = first.core.list("machine").value[0]?.view.area as string;
+    await first.core.create("hazard", { area, note: "common" });
+    await first.core.syncNow();
+    const clone = new Surround(server);
+    await copyDisk(first.around, clone);
+    await first.core.create("hazard", { area, note: "here" });
+    await first.core.syncNow();
+    const other = createCore(clone.world);
+    await other.boot();
+    const there = await other.create("hazard", { area, note: "there" });
+    await other.syncNow();
+    expect(other.sync.value.trouble).toBeNull();
+    expect(other.get(there)).toMatchObject({ pending: false, view: { note: "there" } });
+    // The session they shared went with the new number: the first asks for a sign-in and has lost nothing.
+    await first.core.syncNow();
+    expect(first.core.sync.value.trouble?.code).toBe("auth.other_session");
+    expect(first.core.lock.value).toBe("open");
+    await first.core.signIn("inspector", "anlu-demo");
+    expect(first.core.get(there)?.view.note).toBe("there");
+    expect(await new DeviceDb(clone.disk).read("current")).not.toBe(await new DeviceDb(first.around.disk).read("current"));
   });
 
   test("a photo goes up in pieces after its op, goes on where the line broke, and is stored byte for byte", async () => {
@@ -155,6 +275,17 @@ describe("against the real server", { timeout: 30_000 }, () => {
     expect(row?.bytes).not.toBeNull();
   });
 });
+
+/** Everything one phone holds, on another: cookies too. */
+async function copyDisk(from: Surround, to: Surround): Promise<void> {
+  const person = (await new DeviceDb(from.disk).people.toArray())[0]?.id as string;
+  for (const [a, b] of [
+    [new DeviceDb(from.disk), new DeviceDb(to.disk)],
+    [new PersonDb(person, from.disk), new PersonDb(person, to.disk)],
+  ] as const)
+    for (const table of a.tables) await b.table(table.name).bulkAdd(await table.toArray());
+  to.cookie = from.cookie;
+}
 
 /** A JPEG that Pillow made: noise, so that it does not shrink. */
 function jpeg(w: number, h: number): ArrayBuffer {

@@ -65,7 +65,7 @@ export class Surround {
   readonly disk = storage();
   online = true;
   offset = 0;
-  private cookie = "";
+  cookie = "";
 
   constructor(readonly server: RealServer) {}
 
