@@ -3,7 +3,7 @@
 import { computed, ref, shallowRef } from "vue";
 import { type Clock, DeviceDb, FRESH_CLOCK, type OpRow, type PersonRow, type Surroundings } from "../store/device";
 import { Documents, type Shown } from "../store/documents";
-import { everything, type Held, keepPicture, PersonDb, picture as seen } from "../store/person";
+import { everything, type Held, keepPicture, open as openRow, PersonDb, picture as seen } from "../store/person";
 import { calibrate, IDLE_MS_MAX, isPin, unwrap, WRONG_PINS_MAX, wrapNewKey } from "../store/pin";
 import { askPersistent, isFull, usage } from "../store/usage";
 import { tokenTimes } from "../sync/crypto";
@@ -304,7 +304,10 @@ export function createCore(given: Partial<World> = {}): Core {
     lock.value = "open";
     channel?.postMessage({ opened: person.id });
     if (world.lively)
-      listening = listen({ url: () => `${world.origin}/api/sync/events?${new URLSearchParams({ person: person.id, device: String(device) })}`, poke: () => soon(0) });
+      listening = listen({
+        url: () => `${world.origin}/api/sync/events?${new URLSearchParams({ person: person.id, device: String(device) })}`,
+        poke: () => soon(0),
+      });
   }
 
   /** Forget everything of the open space. On disk it stays, locked. */
@@ -862,9 +865,8 @@ export function createCore(given: Partial<World> = {}): Core {
     const here = space;
     if (word.opened && here && word.opened !== here.person.id) return lockNow();
     if (word.pulled && here?.person.id === word.pulled) {
-      const { open } = await import("../store/person");
       const found = (await here.db.docs.bulkGet(word.put ?? [])).filter((row) => row !== undefined);
-      const opened = await Promise.all(found.map((row) => open(here.key, row)));
+      const opened = await Promise.all(found.map((row) => openRow(here.key, row)));
       if (space !== here) return;
       through = (await here.db.place()).through;
       takeIn(opened, word.gone);

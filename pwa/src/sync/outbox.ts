@@ -1,7 +1,7 @@
 // The queue of what was said on this phone. An op is serialised once, gets its place and is on disk before anybody hears that it was said; from then
 // on it is in the ledger or here. The queue is the phone's, not the PIN's: it can always be sent.
 import { AppError } from "../app/types";
-import { mediaIn } from "../media/uploads";
+import { mediaIn } from "../media/named";
 import { type Clock, type DeviceDb, type DeviceRow, FRESH_CLOCK, type OpRow, type TokenRow } from "../store/device";
 import { isFull } from "../store/usage";
 import { sealToServer, sealValue, sign } from "./crypto";
