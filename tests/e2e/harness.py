@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -139,7 +140,18 @@ class Phone:
     def _watch(self, page: Page) -> None:
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" and "ERR_INTERNET" not in said.text else None)
+        page.on("console", lambda said: self._heard(said.type, said.text))
+        page.on("response", lambda answer: self._answered(answer.status, urlsplit(answer.url).path))
+
+    def _heard(self, how: str, text: str) -> None:
+        # What the browser says of requests comes by their answers; being without a network is no error here.
+        if how == "error" and "Failed to load resource" not in text:
+            self.errors.append(text)
+
+    def _answered(self, status: int, path: str) -> None:
+        # A photo that is on its way is not found yet.
+        if status >= 400 and not (status == 404 and path.startswith("/api/media/")):
+            self.errors.append(f"{status} {path}")
 
     def by(self, name: str) -> Locator:
         return self.page.get_by_test_id(name)
@@ -180,7 +192,7 @@ class Phone:
 
     def ready_offline(self) -> None:
         """The worker holds every file: from here on the phone starts without a network."""
-        self.page.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
+        self.page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration())?.active?.state === 'activated'")
         if not self.page.evaluate("() => navigator.serviceWorker.controller !== null"):
             # The very first load is nobody's: the worker takes over with the next one.
             self.page.reload(wait_until="domcontentloaded")
