@@ -20,6 +20,9 @@ ANYONE = "anyone"
 DEVICE = "device"
 SESSION = "session"
 
+OWN_SITE = frozenset({"same-origin", "none"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
 POWERS = frozenset({"manage_people", "manage_plant", "manage_equipment", "decide_parked", "supervise", "clear_fault", "read_all"})
 """Capabilities over others. Nobody opens the account or the phone of a person who holds one of these that they lack themselves."""
 
@@ -73,6 +76,9 @@ class People(Protocol):
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let through whom the route serves. Default deny. Puts the `Principal` where `sessions.provide_principal` finds it."""
+    # A page of another site has nothing to say here, not even a wrong password. Browsers add this header; nobody else needs to.
+    if connection.headers.get("sec-fetch-site", "same-origin") not in OWN_SITE and connection.scope.get("method") not in READING:
+        raise Refusal("auth.forbidden")
     who = handler.opt.get("who")
     if who in (ANYONE, DEVICE):
         return

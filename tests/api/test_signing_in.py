@@ -197,6 +197,17 @@ async def test_a_made_up_cookie_opens_nothing(plant, cookie):
     assert (answer.status_code, answer.json()["code"]) == (401, "auth.expired")
 
 
+async def test_a_page_of_another_site_can_ask_for_nothing_to_be_done(plant):
+    phone = await plant.phone().sign_in("worker")
+    for site in ("cross-site", "same-site"):
+        for path, body in (("/api/auth/sign-in", {"username": "a", "password": "b", "device": {}}), ("/api/auth/refresh", {})):
+            answer = await phone.client.post(path, json=body, headers={**phone.headers, "Sec-Fetch-Site": site})
+            assert (answer.status_code, answer.json()["code"]) == (403, "auth.forbidden")
+    assert (
+        await phone.client.post("/api/auth/refresh", json={}, headers={**phone.headers, "Sec-Fetch-Site": "same-origin"})
+    ).status_code == 200
+
+
 # Going on.
 
 
