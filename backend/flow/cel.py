@@ -342,12 +342,28 @@ def _latest(items: Any, field: Any) -> list[Any]:
     return [found[name] for name in sorted(found)]
 
 
+def _sum(items: Any, field: Any) -> float:
+    """The sum of a number that items may have."""
+    total = 0.0
+    for item in _list(items):
+        if not isinstance(item, dict):
+            raise RuleFailed(why="type")
+        value = item.get(_str(field))
+        total += 0 if value is None else _num(value)
+    return _finite(total)
+
+
 def _check_item(name: Any) -> Any:
     """The datum of a check list's item. What the item does not say is null."""
     found = _around().items.get(_str(name))
     if found is None:
         raise RuleFailed("flow.item_unknown", item=name)
     return doubles(found)
+
+
+def _check_items() -> Any:
+    """The check list's items, in its order."""
+    return [doubles(item) for item in _around().items.values()]
 
 
 def _open_items(answers: Any) -> list[str]:
@@ -424,7 +440,9 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "limit": _limit,
     "distance_m": _distance_m,
     "latest": _latest,
+    "sum": _sum,
     "check_item": _check_item,
+    "check_items": _check_items,
     "open_items": _open_items,
     "spawned": _spawned,
 }

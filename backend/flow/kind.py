@@ -235,7 +235,7 @@ class CheckItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_if_mode: Any = None
 
 
-class Checklist(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Checklist(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a check list is for: types of equipment, occasions, who walks it; and what guards it against ticking at the desk."""
 
     id: str
@@ -306,6 +306,11 @@ class CompiledKind:
         return {item.id: msgspec.to_builtins(item) for item in self.kind.items}
 
     @cached_property
+    def checklist(self) -> dict[str, Any]:
+        """What the check list is for, as rules see it."""
+        return msgspec.to_builtins(self.kind.checklist) if self.kind.checklist is not None else {}
+
+    @cached_property
     def personal(self) -> list[str]:
         """Names of the fields that hold personal values."""
         return [name for name, field in self.kind.fields.items() if field.personal]
@@ -335,6 +340,8 @@ class CompiledKind:
                 "uses": set(kind.uses),
                 "plant": None,
             }
+            if kind.checklist is not None:
+                scope["checklist"] = Checklist.__struct_fields__
             place, _, extra = where.partition(" ")
             match place.partition(":"):
                 case "act", _, name:

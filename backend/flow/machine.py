@@ -309,6 +309,8 @@ def run(kind: CompiledKind, text: str, where: str, env: Env, seen: Mapping[str, 
                 return env.uses.get(name)
             case "plant":
                 return (env.plant or {}).get(name)
+            case "checklist":
+                return kind.checklist.get(name)
             case "now":
                 return env.now
         return more["value"]

@@ -298,6 +298,18 @@ function checkItem(name: unknown): unknown {
   return doubles(found);
 }
 
+/** The sum of a number that items may have. */
+function sum(items: unknown, field: unknown): number {
+  let total = 0;
+  for (const item of list(items)) {
+    if (!isMap(item)) throw failed("type");
+    const name = str(field);
+    const value = hasOwn(item, name) ? item[name] : null;
+    total += value === null ? 0 : num(value);
+  }
+  return finite(total);
+}
+
 /** Ids of the check list's items that no answer names, in the list's order. */
 function openItems(answers: unknown): string[] {
   const answered = new Set(list(answers).map((answer) => (isMap(answer) ? answer.item : undefined)));
@@ -352,7 +364,9 @@ const FUNCTIONS: Record<string, [args: number, call: Function]> = {
   limit: [1, limit],
   distance_m: [2, distanceM],
   latest: [2, latest],
+  sum: [2, sum],
   check_item: [1, checkItem],
+  check_items: [0, () => [...around().items.values()].map(doubles)],
   open_items: [1, openItems],
   spawned: [1, (name) => spawned(around().opId, str(name))],
 };

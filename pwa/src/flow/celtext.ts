@@ -31,7 +31,9 @@ export const FUNCTIONS: Readonly<Record<string, readonly [number, number, Type]>
   limit: [1, 1, "num"],
   distance_m: [2, 2, "dyn"],
   latest: [2, 2, "list"],
+  sum: [2, 2, "num"],
   check_item: [1, 1, "map"],
+  check_items: [0, 0, "list"],
   open_items: [1, 1, "list"],
   spawned: [1, 1, "str"],
 };

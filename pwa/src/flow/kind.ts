@@ -193,6 +193,17 @@ export interface Kind {
 }
 
 const ALWAYS = ["id", "key", "kind", "version", "status"];
+const CHECKLIST = [
+  "id",
+  "equipment_types",
+  "modes",
+  "interval",
+  "by_role",
+  "shuffle",
+  "random_proof_photo_ratio",
+  "min_total_dwell_ratio",
+  "sure",
+];
 const ACTOR = ["id", "roles", "server"];
 
 /** A kind that is ready to run. Each rule is compiled once, when it is first needed. */
@@ -248,6 +259,7 @@ export class CompiledKind {
         uses: new Set(Object.keys(this.kind.uses ?? {})),
         plant: null,
       };
+      if (this.kind.checklist) scope.checklist = new Set(CHECKLIST);
       const [place, extra] = where.split(" ");
       const [sort, name] = (place ?? "").split(":");
       if (sort === "act") scope.input = new Set(Object.keys(this.transitions[name ?? ""]?.input ?? {}));

@@ -348,6 +348,8 @@ export function run(
         return env.uses?.[name] ?? null;
       case "plant":
         return env.plant?.[name] ?? null;
+      case "checklist":
+        return (kind.kind.checklist as unknown as Values)[name] ?? null;
       case "now":
         return env.now;
       default:
