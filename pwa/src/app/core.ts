@@ -286,6 +286,8 @@ export function createCore(given: Partial<World> = {}): Core {
       for await (const { held: batch, done, total } of everything(opening.db, key)) {
         if (space !== opening) return false;
         takeIn(batch);
+        // A little at a time, so that the first list of thousands costs no long frame.
+        for (const { key: of } of batch) documents.peek(of);
         note({ loading: { done, total } });
       }
       if (space !== opening) return false;

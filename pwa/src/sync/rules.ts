@@ -60,11 +60,14 @@ export interface Flow extends Rules {
 }
 
 const COMPUTED_KEPT_MS = 1_000;
+const PLANT_KEY = `plant/${PLANT}`;
 
 export function createFlow(sight: Sight): Flow {
   const versions = new Map<string, Map<number, CompiledKind>>();
   const retired = new Set<CompiledKind>();
   const actors = new Map<string, Actor>();
+  const computedBy = new WeakMap<CompiledKind, object>();
+  let plant: { body: Standing["body"] | undefined; view: Seen | null } | null = null;
   let limits: Record<string, number> | null = null;
 
   const compiled = (name: string, version?: number): CompiledKind | undefined => {
@@ -88,7 +91,7 @@ export function createFlow(sight: Sight): Flow {
     if (!found) {
       const record = seen(`person/${person}`);
       const areas = [...sight.keys("area")].map(seen).filter((area) => area !== null);
-      found = record ? actor(record, areas, (seen(`plant/${PLANT}`)?.roles ?? null) as Record<string, string[]> | null) : nobody(person);
+      found = record ? actor(record, areas, (plantNow()?.roles ?? null) as Record<string, string[]> | null) : nobody(person);
       actors.set(person, found);
     }
     return found;
@@ -106,7 +109,47 @@ export function createFlow(sight: Sight): Flow {
   }
 
   function env(author: string, now: number, opId = ""): Env {
-    return { actor: actorOf(author), now, opId, plant: seen(`plant/${PLANT}`), limits: limitsNow() };
+    return { actor: actorOf(author), now, opId, plant: plantNow(), limits: limitsNow() };
+  }
+
+  function computedOf(kind: CompiledKind): object | null {
+    const names = Object.keys(kind.kind.computed ?? {});
+    if (!names.length) return null;
+    let shared = computedBy.get(kind);
+    if (!shared) {
+      shared = {};
+      for (const name of names) {
+        const kept = new WeakMap<Seen, { value: unknown; at: number }>();
+        Object.defineProperty(shared, name, {
+          get(this: Seen) {
+            const now = sight.now();
+            let last = kept.get(this);
+            if (!last || now - last.at > COMPUTED_KEPT_MS || now < last.at) {
+              last = { value: computedField(kind, name, this, { ...env(sight.me(), now), uses: usesFor(kind, this) }), at: now };
+              kept.set(this, last);
+            }
+            return last.value;
+          },
+        });
+      }
+      computedBy.set(kind, shared);
+    }
+    return shared;
+  }
+
+  function usesFor(kind: CompiledKind, of: Seen): Record<string, Seen | null> {
+    const uses: Record<string, Seen | null> = {};
+    for (const use of Object.keys(kind.kind.uses ?? {})) {
+      const used = useKey(kind, use, of, uses);
+      uses[use] = used === null ? null : shownToOthers(used);
+    }
+    return uses;
+  }
+
+  function plantNow(): Seen | null {
+    const body = sight.get(PLANT_KEY)?.body;
+    if (plant?.body !== body || !plant) plant = { body, view: seen(PLANT_KEY) };
+    return plant.view;
   }
 
   function decide(op: Op, opId: string, standing: Standing | undefined, author: string, at: number): Outcome {
@@ -132,23 +175,9 @@ export function createFlow(sight: Sight): Flow {
       const kind = compiled(key.slice(0, key.indexOf("/")), standing.body.version);
       if (!kind) return basicView(key, standing);
       const found = view(kind, key, standing.body);
-      for (const name of Object.keys(kind.kind.computed ?? {})) {
-        let kept: { value: unknown; at: number } | null = null;
-        const get = (): unknown => {
-          const now = sight.now();
-          if (!kept || now - kept.at > COMPUTED_KEPT_MS || now < kept.at) {
-            const uses: Record<string, Seen | null> = {};
-            for (const use of Object.keys(kind.kind.uses ?? {})) {
-              const used = useKey(kind, use, found, uses);
-              uses[use] = used === null ? null : shownToOthers(used);
-            }
-            kept = { value: computedField(kind, name, found, { ...env(sight.me(), now), uses }), at: now };
-          }
-          return kept.value;
-        };
-        Object.defineProperty(found, name, { get, enumerable: true, configurable: true });
-      }
-      return found;
+      const computed = computedOf(kind);
+      // Among ten thousand documents most are never asked for a computed field: they share getters, and each keeps only what was asked.
+      return computed ? Object.setPrototypeOf(found, computed) : found;
     },
 
     may(saying, situation) {
@@ -172,7 +201,7 @@ export function createFlow(sight: Sight): Flow {
     },
 
     caps(person) {
-      return sight.get(`person/${person}`) && sight.get(`plant/${PLANT}`) ? actorOf(person).caps : undefined;
+      return sight.get(`person/${person}`) && sight.get(PLANT_KEY) ? actorOf(person).caps : undefined;
     },
 
     personal(name, version, verb, part = "") {
@@ -188,6 +217,7 @@ export function createFlow(sight: Sight): Flow {
         const of = key.slice(0, key.indexOf("/"));
         if (of === "person" || of === "plant" || of === "area") actors.clear();
         if (of === "limit") limits = null;
+        if (of === "plant") plant = null;
         const standing = of === "kind" ? sight.get(key) : undefined;
         if (!standing) continue;
         const kind = compileKind(kindSource(basicView(key, standing)));
@@ -199,6 +229,7 @@ export function createFlow(sight: Sight): Flow {
       // Whoever reads roles or limits reads them through kinds.
       if (news.has("person") || news.has("plant") || news.has("area")) actors.clear();
       if (news.has("limit")) limits = null;
+      if (news.has("plant")) plant = null;
       return [...news];
     },
 
@@ -209,6 +240,7 @@ export function createFlow(sight: Sight): Flow {
       versions.clear();
       retired.clear();
       actors.clear();
+      plant = null;
       limits = null;
     },
   };
