@@ -1,8 +1,11 @@
-// Where label sheets come from: vector PDF by the server, so only with a network.
+// Where labels come from: vector PDF by the server, so only with a network.
+import { useCore } from "./use";
 
-/** Address of the labels of one document, or null where this kind has none. */
-export function labelsPath(kind: string, id: string | undefined): string | null {
-  if (!id) return null;
-  if (kind === "machine") return `/api/equipment/labels?machine=${encodeURIComponent(id)}`;
-  return null;
+const LABELS_MAX = 500;
+
+/** Address of the PDF with these machines' labels, a page each; a download carries no headers, so it names person and phone itself. */
+export function labelsPath(machines: string[]): string | null {
+  const me = useCore().me.value;
+  if (!me?.has("manage_equipment") || machines.length === 0) return null;
+  return `/api/equipment/labels.pdf?${new URLSearchParams({ machines: machines.slice(0, LABELS_MAX).join(","), person: me.id, device: String(me.device) })}`;
 }

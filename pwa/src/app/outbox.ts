@@ -1,7 +1,8 @@
 // What the outbox shows: one line for each doing, named in words; never an op's raw name.
+import { checkTitle } from "../domains/equipment/words";
 import { label, t } from "../i18n";
 import { isCheck, kindTitle, setsOf, transitionsOf } from "./kinds";
-import { machineTitle, nameOf, refView } from "./names";
+import { nameOf, refView } from "./names";
 import type { OutboxItem, OutboxState } from "./types";
 import { useCore } from "./use";
 
@@ -31,8 +32,8 @@ export function docWords(doc: string): string {
   const core = useCore();
   const kind = kindOf(doc);
   const view = core.get(doc)?.view;
-  const on = view && (isCheck(kind) || kind === "hazard") ? machineTitle(refView("machine", view.machine)) : nameOf(view);
-  return [kindTitle(kind), view?.machine || !isCheck(kind) ? on : ""].filter((part) => part && part !== t("doc.not_here")).join(" · ");
+  const on = isCheck(kind) ? nameOf(refView("machine", view?.machine)) : nameOf(view) || nameOf(refView("machine", view?.machine));
+  return [isCheck(kind) ? checkTitle(view) : kindTitle(kind), on].filter(Boolean).join(" · ");
 }
 
 /** What was said about the document, in words. */

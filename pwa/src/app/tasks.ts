@@ -3,7 +3,7 @@ import { computed, type ComputedRef } from "vue";
 import { label, span, t, when } from "../i18n";
 import type { IconName, LevelName } from "../ui/icons";
 import { isCheck, isOpen, levelOf } from "./kinds";
-import { areaName, machineTitle, refView } from "./names";
+import { areaName, machineTitle, nameOf, refView } from "./names";
 import type { Doc } from "./types";
 import { useCore, useNow } from "./use";
 
@@ -53,7 +53,7 @@ export function useTasks(): ComputedRef<Task[]> {
           key: doc.key,
           to: `/checks/${doc.view.kind}/${doc.view.id}`,
           icon: "tasks",
-          what: t("tasks.check", { what: machineTitle(machine) }),
+          what: t("tasks.check", { what: nameOf(machine) || machineTitle(machine) }),
           where: areaName(doc.view.area),
           long: at ? when(at, now.value) : "",
           small: t("tasks.begun"),

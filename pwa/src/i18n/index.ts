@@ -126,12 +126,12 @@ export function clock(ms: number): string {
   return `${two(d.getHours())}:${two(d.getMinutes())}`;
 }
 
-export function day(ms: number): string {
-  return new Intl.DateTimeFormat(locale(), { month: "long", day: "numeric" }).format(ms);
-}
-
-export function weekday(ms: number): string {
-  return new Intl.DateTimeFormat(locale(), { weekday: "long" }).format(ms);
+/** "11月21日 星期六", "Sat 21 Nov" */
+export function dateWords(ms: number): string {
+  if (lang.value === "en")
+    return new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short" }).format(ms).replace(",", "");
+  const words = (options: Intl.DateTimeFormatOptions): string => new Intl.DateTimeFormat("zh-CN", options).format(ms);
+  return `${words({ month: "long", day: "numeric" })} ${words({ weekday: "long" })}`;
 }
 
 /** "14:06" today, "11月20日 14:06" before, with the year when it is another. */

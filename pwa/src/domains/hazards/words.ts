@@ -1,4 +1,4 @@
-import { areaName, machineTitle, refView } from "../../app/names";
+import { areaName, machineTitle, nameOf, refView } from "../../app/names";
 import type { MediaValue, View } from "../../app/types";
 import { label, t } from "../../i18n";
 
@@ -12,8 +12,7 @@ export function hazardTitle(view: View | undefined): string {
   );
 }
 
-export const hazardWhere = (view: View): string =>
-  [view.machine ? machineTitle(refView("machine", view.machine)) : "", areaName(view.area)].filter(Boolean).join(" · ");
+export const hazardWhere = (view: View): string => nameOf(refView("machine", view.machine)) || areaName(view.area);
 
 /** All photos of a hazard: those it was reported with and those added since. */
 export function hazardPhotos(view: View): { media: MediaValue; stage: string }[] {
