@@ -1,5 +1,6 @@
 """The whole server, put together: the only file that names every domain."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -26,6 +27,7 @@ from backend.auth.tokens import Keys
 from backend.domains.equipment import controllers as equipment_controllers
 from backend.domains.people import controllers as people_controllers
 from backend.domains.people import queries as people
+from backend.flow.deadlines import Deadlines
 from backend.flow.judge import FlowJudge
 from backend.flow.load import file_kinds, start
 from backend.kernel.clock import Clock, wall_clock
@@ -139,6 +141,7 @@ async def _known(answer: Response[Any]) -> Response[Any]:
 @asynccontextmanager
 async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, Any]]:
     """Everything that runs, from the database up, and down again in the other order."""
+    settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = open_store(settings.database_url)
     try:
         await migrate(store)
@@ -161,14 +164,20 @@ async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, An
             admin_session_hours=settings.admin_session_hours,
         )
         media = Media(store, DiskStore(settings.media_path), may_read=_may_read(store, judge), caller=auth.principal, clock=clock)
-        sync = persons.sync = Sync(store, judge, keys, revocations, clock=clock, on_accepted=[media.on_accepted])
+        deadlines = Deadlines(judge)
+        sync = persons.sync = Sync(store, judge, keys, revocations, clock=clock, on_accepted=[media.on_accepted, deadlines.on_accepted])
         await sync.start()
+        watch: asyncio.Task[None] | None = None
         try:
             versions = await start(sync, judge)
             await media.start()
             await _greet(settings, auth, sync, versions, clock)
+            watch = asyncio.create_task(deadlines.run(sync, clock), name="anlu-deadlines")
             yield {"store": store, "auth": auth, "sync": sync, "media": media, "judge": judge}
         finally:
+            if watch is not None:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
             await media.close()
             await sync.stop()
     finally:

@@ -73,6 +73,7 @@ def show_demo(settings: Settings) -> int:
 
 
 async def _plant_in(settings: Settings) -> str:
+    settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = open_store(settings.database_url)
     try:
         await migrate(store)

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 TOKEN_BYTES = 16
+OVER_KEPT_DAYS = 30
+"""How long a session that is over stays on record."""
 COOKIE = "anlu"
 COOKIE_HTTPS = "__Host-anlu"
 """The prefix makes the browser refuse the cookie unless it is Secure, for this host alone and for every path."""
@@ -37,6 +39,7 @@ def name_of(token: str) -> str:
 
 async def begin(tx: Any, person: str, device: int, now: int, ends_at: int) -> str:
     """Begin a session and give the cookie's value. Times are Unix ms."""
+    await tx.run("DELETE FROM session WHERE ends_at < $1", now - OVER_KEPT_DAYS * 86_400_000)
     token = new_token(secrets.token_bytes(TOKEN_BYTES))
     await tx.run(
         "INSERT INTO session (name, person, device, began_at, proven_at, ends_at) VALUES ($1, $2, $3, $4, $4, $5)",

@@ -121,9 +121,10 @@ def test_a_taken_port_is_a_sentence(tmp_path):
 
 
 def test_the_files_of_the_plant_are_not_for_others_on_the_machine(tmp_path):
-    with serving("serve", data=tmp_path):
-        keys = tmp_path / "keys"
-        assert {oct(file.stat().st_mode & 0o077) for file in [keys, *keys.iterdir()]} == {"0o0"}
+    data = tmp_path / "data"
+    with serving("serve", data=data):
+        keys = data / "keys"
+        assert {oct(file.stat().st_mode & 0o077) for file in [data, keys, *keys.iterdir()]} == {"0o0"}
 
 
 @pytest.mark.parametrize("words", [("settings",), ("rotate-keys",), ("kinds", "check")])
