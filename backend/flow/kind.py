@@ -112,10 +112,14 @@ class Tell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Does(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """What `new`, an added item and a transition have in common. `server`: only the server's own device."""
+    """What `new`, an added item and a transition have in common. `server`: only the server's own device.
+
+    `anonymous`: its author may be sealed; then `who` and `needs` know him, and what is written does not (`actor.id` is null there).
+    """
 
     who: Cel | None = None
     server: bool = False
+    anonymous: bool = False
     needs: list[Rule] = []
     set: dict[str, Cel] = {}
     spawn: list[Spawn] = []

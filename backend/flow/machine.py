@@ -20,10 +20,10 @@ from backend.flow import form
 from backend.flow.actor import Actor
 from backend.flow.cel import RuleFailed, Surroundings
 from backend.flow.celtext import CelSyntax
-from backend.flow.kind import CompiledKind, Does, Field, Rule
+from backend.flow.kind import CompiledKind, Does, Field, Rule, Transition
 from backend.kernel import ids
 from backend.sync.judge import Body, Change, FollowAct, Outcome, Parked, Refused, Spawn, Tell
-from backend.sync.op import Act, Add, New, Op, Set
+from backend.sync.op import Act, Add, New, Op, Sealed, Set
 
 View = dict[str, Any]
 """A document as rules and screens see it: `id`, `key`, `kind`, `version`, `status`, every field of its kind (absent: None), each set
@@ -43,11 +43,15 @@ class Env(msgspec.Struct, kw_only=True):
     plant: Mapping[str, Any] | None = None
     limits: Mapping[str, float] = {}
     unseen_stops: bool = False
+    unnamed: bool = False
+    """What is written must not say who: set here, for an anonymous op."""
 
 
 def judge(kind: CompiledKind, body: Body | None, op: Op, env: Env) -> Outcome:
     """Decide on one op. Never raises for what an op or a kind says."""
     try:
+        if isinstance(op.author, Sealed):
+            _anonymous(kind, op)
         if isinstance(op, New):
             return _new(kind, body, op, env)
         if body is None:
@@ -65,6 +69,25 @@ def judge(kind: CompiledKind, body: Body | None, op: Op, env: Env) -> Outcome:
         return Refused(failed.code, failed.params)
     except CelSyntax:
         return Refused("flow.rule_failed")
+
+
+def _anonymous(kind: CompiledKind, op: Op) -> None:
+    """Only what the kind says may be said by a sealed author, and every stop."""
+    match op:
+        case New():
+            spec: Does | None = kind.kind.new
+        case Add():
+            spec = kind.kind.sets.get(op.set)
+        case Act():
+            spec = kind.kind.transitions.get(op.transition)
+        case _:
+            spec = None
+    if spec is None or not (spec.anonymous or (isinstance(spec, Transition) and spec.stop)):
+        raise _refuse("flow.not_anonymous")
+
+
+def _writing(env: Env, op: Op) -> Env:
+    return msgspec.structs.replace(env, unnamed=True) if isinstance(op.author, Sealed) else env
 
 
 class _Stop(Exception):
@@ -92,16 +115,17 @@ def _new(kind: CompiledKind, body: Body | None, op: New, env: Env) -> Outcome:
     fields = defaults | given
     seen = _begun(kind, op, fields)
     _wait_for_uses(kind, env, seen)
+    writing = _writing(env, op)
     for name, text in spec.set.items():
         if not (env.actor.server and name in given):
-            fields[name] = _run(kind, text, "new", env, seen)
+            fields[name] = _run(kind, text, "new", writing, seen)
     fields = {name: value for name, value in fields.items() if value is not None}
     seen = _begun(kind, op, fields)
     _who(kind, spec, "new", env, seen, "new")
     _form(kind, kind.kind.fields, fields, True, "doc", env, seen)
     _needs(kind, spec.needs, "new", env, seen)
     change = Change(status=kind.start, fields=fields, media=form.media_of(kind.kind.fields, fields))
-    return _follow(kind, spec, "new", env, seen, change)
+    return _follow(kind, spec, "new", writing, seen, change)
 
 
 def _begun(kind: CompiledKind, op: New, fields: dict[str, Any]) -> View:
@@ -137,7 +161,8 @@ def _add(kind: CompiledKind, body: Body, op: Add, env: Env) -> Outcome:
     _form(kind, spec.fields, item, True, where, env, seen, item=said)
     _needs(kind, spec.needs, where, env, seen, item=said)
     change = Change(items={op.set: {op.item_id: item}}, media=form.media_of(spec.fields, item))
-    return _follow(kind, spec, where, env, seen, change, item=said)
+    writing = _writing(env, op)
+    return _follow(kind, spec, where, writing, seen, change, item={**said, "by": _by(writing)})
 
 
 def _act(kind: CompiledKind, body: Body, op: Act, env: Env) -> Outcome:
@@ -164,23 +189,28 @@ def _act(kind: CompiledKind, body: Body, op: Act, env: Env) -> Outcome:
     _form(kind, spec.input, given, True, where, env, before, input=asked)
     _needs(kind, spec.needs, where, env, before, input=asked)
     to = _target(kind, spec.to, where, env, before, asked)
-    written = {field: _run(kind, text, where, env, before, input=asked) for field, text in spec.set.items()}
+    writing = _writing(env, op)
+    written = {field: _run(kind, text, where, writing, before, input=asked) for field, text in spec.set.items()}
     for field, value in written.items():
         spec_of = kind.kind.fields.get(field)
         if spec_of is None or (value is not None and form.wrong_value(field, spec_of, value)):
             raise _refuse("flow.rule_failed")
     items: dict[str, dict[str, Any]] = {}
     for set_name, parts in spec.add.items():
-        item = {part: _run(kind, text, where, env, before, input=asked) for part, text in parts.items()}
+        item = {part: _run(kind, text, where, writing, before, input=asked) for part, text in parts.items()}
         items[set_name] = {ids.spawned(env.op_id, set_name): {part: value for part, value in item.items() if value is not None}}
     media = form.media_of(spec.input, given)
     after = {**before, **written, "status": to or status}
     for set_name, put in items.items():
         blank = dict.fromkeys(kind.kind.sets[set_name].fields)
-        stamp = {"by": env.actor.id, "at": env.now}
+        stamp = {"by": _by(writing), "at": env.now}
         after[set_name] = [*after[set_name], *({**blank, **item, **stamp, "id": item_id} for item_id, item in put.items())]
     change = Change(status=to if to != status else None, fields=written, items=items, media=media)
-    return _follow(kind, spec, where, env, after, change, input=asked)
+    return _follow(kind, spec, where, writing, after, change, input=asked)
+
+
+def _by(env: Env) -> str | None:
+    return None if env.unnamed else env.actor.id
 
 
 def _target(kind: CompiledKind, to: str | dict[str, str] | None, where: str, env: Env, seen: View, given: dict[str, Any]) -> str | None:
@@ -304,7 +334,7 @@ def run(kind: CompiledKind, text: str, where: str, env: Env, seen: Mapping[str, 
             case "input" | "item":
                 return more[root].get(name)
             case "actor":
-                return {"id": env.actor.id, "roles": env.actor.roles, "server": env.actor.server}[name]
+                return {"id": _by(env), "roles": env.actor.roles, "server": env.actor.server}[name]
             case "uses":
                 return env.uses.get(name)
             case "plant":

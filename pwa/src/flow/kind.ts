@@ -98,6 +98,8 @@ export interface Tell {
 export interface Does {
   who?: Cel;
   server?: boolean;
+  /** Its author may be sealed: `who` and `needs` know him, what is written does not. */
+  anonymous?: boolean;
   needs?: Rule[];
   set?: Record<string, Cel>;
   spawn?: Spawn[];

@@ -30,6 +30,8 @@ export interface Env {
   limits?: Readonly<Record<string, number>>;
   /** A stop stands that the op's author had not seen. */
   unseenStops?: boolean;
+  /** What is written must not say who: set here, for an anonymous op. */
+  unnamed?: boolean;
 }
 
 export interface Spawn {
@@ -74,6 +76,7 @@ export type Outcome = Change | Refused | Parked;
 /** Decide on one op. Never throws for what an op or a kind says. */
 export function judge(kind: CompiledKind, body: Body | null, op: Op, env: Env): Outcome {
   try {
+    if (typeof op.author !== "string") anonymous(kind, op);
     if (op.verb === "new") return judgeNew(kind, body, op, env);
     if (!body) return { outcome: "parked", code: "op.awaits_document", params: { doc: op.doc } };
     return op.verb === "set"
@@ -87,6 +90,26 @@ export function judge(kind: CompiledKind, body: Body | null, op: Op, env: Env): 
     if (error instanceof CelSyntax) return { outcome: "refused", code: "flow.rule_failed", params: {} };
     throw error;
   }
+}
+
+/** Only what the kind says may be said by a sealed author, and every stop. */
+function anonymous(kind: CompiledKind, op: Op): void {
+  let allowed = false;
+  if (op.verb === "new") allowed = kind.kind.new?.anonymous === true;
+  if (op.verb === "add") allowed = own(kind.sets, op.set)?.anonymous === true;
+  if (op.verb === "act") {
+    const spec = own(kind.transitions, op.transition);
+    allowed = spec?.anonymous === true || spec?.stop === true;
+  }
+  if (!allowed) throw refuse("flow.not_anonymous");
+}
+
+function writingOf(env: Env, op: Op): Env {
+  return typeof op.author === "string" ? env : { ...env, unnamed: true };
+}
+
+function byOf(env: Env): string | null {
+  return env.unnamed ? null : env.actor.id;
 }
 
 /** Ends a judgement. */
@@ -119,15 +142,16 @@ function judgeNew(kind: CompiledKind, body: Body | null, op: New, env: Env): Out
   let fields: Values = { ...defaults(kind.fields, given), ...given };
   let seen = begun(kind, op, fields);
   waitForUses(kind, env, seen);
+  const writing = writingOf(env, op);
   for (const [name, text] of Object.entries(spec.set ?? {})) {
-    if (!(env.actor.server && hasOwn(given, name))) fields[name] = run(kind, text, "new", env, seen);
+    if (!(env.actor.server && hasOwn(given, name))) fields[name] = run(kind, text, "new", writing, seen);
   }
   fields = known(fields);
   seen = begun(kind, op, fields);
   who(kind, spec, "new", env, seen, "new", {});
   form(kind, kind.fields, fields, true, "doc", env, seen, {});
   needs(kind, spec.needs, "new", env, seen, {});
-  return follow(kind, spec, "new", env, seen, changed({ status: kind.start, fields, media: mediaOf(kind.fields, fields) }), {});
+  return follow(kind, spec, "new", writing, seen, changed({ status: kind.start, fields, media: mediaOf(kind.fields, fields) }), {});
 }
 
 function begun(kind: CompiledKind, op: New, fields: Values): View {
@@ -164,7 +188,8 @@ function judgeAdd(kind: CompiledKind, body: Body, op: Add, env: Env): Outcome {
   form(kind, spec.fields, item, true, where, env, seen, more);
   needs(kind, spec.needs, where, env, seen, more);
   const change = changed({ items: { [op.set]: { [op.itemId]: item } }, media: mediaOf(spec.fields, item) });
-  return follow(kind, spec, where, env, seen, change, more);
+  const writing = writingOf(env, op);
+  return follow(kind, spec, where, writing, seen, change, { item: { ...more.item, by: byOf(writing) } });
 }
 
 function judgeAct(kind: CompiledKind, body: Body, op: Act, env: Env): Outcome {
@@ -188,8 +213,9 @@ function judgeAct(kind: CompiledKind, body: Body, op: Act, env: Env): Outcome {
   form(kind, inputs, given, true, where, env, before, more);
   needs(kind, spec.needs, where, env, before, more);
   const to = target(kind, spec.to, where, env, before, more);
+  const writing = writingOf(env, op);
   const written: Values = {};
-  for (const [field, text] of Object.entries(spec.set ?? {})) written[field] = run(kind, text, where, env, before, more);
+  for (const [field, text] of Object.entries(spec.set ?? {})) written[field] = run(kind, text, where, writing, before, more);
   for (const [field, value] of Object.entries(written)) {
     const specOf = own(kind.fields, field);
     if (!specOf || (value !== null && wrongValue(field, specOf, value))) throw refuse("flow.rule_failed");
@@ -198,14 +224,14 @@ function judgeAct(kind: CompiledKind, body: Body, op: Act, env: Env): Outcome {
   const items: Record<string, Record<string, Values>> = {};
   for (const [setName, parts] of Object.entries(spec.add ?? {})) {
     const item: Values = {};
-    for (const [part, text] of Object.entries(parts)) item[part] = run(kind, text, where, env, before, more);
+    for (const [part, text] of Object.entries(parts)) item[part] = run(kind, text, where, writing, before, more);
     const id = spawned(env.opId ?? "", setName);
     items[setName] = { [id]: known(item) };
     const fields = own(kind.sets, setName)?.fields ?? {};
-    after[setName] = [...(after[setName] as unknown[]), { ...blank(fields), ...known(item), by: env.actor.id, at: env.now, id }];
+    after[setName] = [...(after[setName] as unknown[]), { ...blank(fields), ...known(item), by: byOf(writing), at: env.now, id }];
   }
   const change = changed({ status: to !== status ? to : null, fields: written, items, media: mediaOf(inputs, given) });
-  return follow(kind, spec, where, env, after, change, more);
+  return follow(kind, spec, where, writing, after, change, more);
 }
 
 interface More {
@@ -343,7 +369,7 @@ export function run(
       case "item":
         return more.item?.[name] ?? null;
       case "actor":
-        return { id: env.actor.id, roles: env.actor.roles, server: env.actor.server }[name];
+        return { id: byOf(env), roles: env.actor.roles, server: env.actor.server }[name];
       case "uses":
         return env.uses?.[name] ?? null;
       case "plant":
