@@ -9,6 +9,7 @@ import brotli
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
+from litestar.params import JSONBody
 from litestar.response import Stream
 
 from backend.auth.permissions import DEVICE, SESSION
@@ -51,7 +52,7 @@ async def push(request: Asking) -> Response[bytes]:
 
 
 @post("/api/sync/pull", who=SESSION, status_code=200)
-async def pull(request: Asking, data: PullAsk, principal: NamedDependency[Principal]) -> Stream:
+async def pull(request: Asking, data: JSONBody[PullAsk], principal: NamedDependency[Principal]) -> Stream:
     """Pages of what the signed-in person's phone lacks."""
     pages = _sync(request).pull(principal.person, principal.device, data.cursor, data.want)
     encoding, press = _compressor(request)
