@@ -1,8 +1,12 @@
 """Rules about the house itself that nothing else holds."""
 
+import ast
 import json
 import re
 import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from backend.kernel.errors import catalogue
@@ -88,3 +92,28 @@ def test_every_code_of_the_catalogue_is_used_and_every_code_used_is_in_it() -> N
 def test_catalogue_files_are_sorted_out_by_area() -> None:
     for file in CATALOGUE.glob("*.json"):
         assert json.loads(file.read_text("utf-8")), file
+
+
+def test_both_locks_hold_what_pyproject_pins() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    pins = {re.sub(r"\[.*\]", "", pin.lower()) for pin in project["project"]["dependencies"]}
+    dev = {re.sub(r"\[.*\]", "", pin.lower()) for pin in project["dependency-groups"]["dev"]}
+    for lock, wanted in (("requirements.lock", pins), ("requirements-dev.lock", pins | dev)):
+        held = set(re.findall(r"^(\S+==\S+)", (ROOT / lock).read_text("utf-8").lower(), re.MULTILINE))
+        assert wanted <= held, (lock, wanted - held)
+
+
+def test_running_needs_nothing_that_only_testing_installs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    declared = {re.split(r"[\[=]", pin)[0].lower() for pin in project["project"]["dependencies"]}
+    imported: set[str] = set()
+    for path in tracked("backend/*.py", "media/*.py", "migrations/*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add((node.module or "").split(".")[0])
+    foreign = imported - sys.stdlib_module_names - {"backend", "media", "migrations"}
+    providers = packages_distributions()
+    unknown = {name for name in foreign if not declared & {one.lower() for one in providers.get(name, [])}}
+    assert unknown == set()
