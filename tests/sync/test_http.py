@@ -127,13 +127,19 @@ async def test_a_pull_streams_pages_each_of_which_can_be_read_as_it_comes(served
         served.phone.new({"note": "x" * 50})
     await served.phone.push()
     sent: list[dict] = []
+    over = asyncio.Event()
     asked = [{"type": "http.request", "body": b'{"cursor":null,"want":[]}', "more_body": False}]
 
     async def receive() -> dict:
-        return asked.pop() if asked else await asyncio.Event().wait()
+        if asked:
+            return asked.pop()
+        await over.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: dict) -> None:
         sent.append(message)
+        if not message.get("more_body", True):
+            over.set()
 
     await served.app(scope_of("POST", "/api/sync/pull", {"accept-encoding": down, "content-type": "application/json"}), receive, send)
     assert dict(sent[0]["headers"])[b"content-type"].startswith(b"application/x-ndjson")
