@@ -1,7 +1,7 @@
 """Refusals: a stable code, its parameters, a sentence in both languages, and what the worker can do.
 
-The catalogue is data, one JSON file an area in `catalogue/`: `{code: {"status", "params", "zh", "en", "do": {"zh", "en"}}}`. The phone reads
-the same files. A code is never given a second meaning. Sentences name parameters as `{name}`.
+The catalogue is data, one JSON file an area in `catalogue/`: `{code: {"status", "params", "zh", "en", "do": {"zh", "en"}}}`. The phone
+reads the same files. A code is never given a second meaning. Sentences name parameters as `{name}`.
 """
 
 import json
