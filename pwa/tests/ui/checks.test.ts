@@ -1,0 +1,88 @@
+import { expect, test } from "vitest";
+import type { CheckItem } from "../../src/app/kinds";
+import { shiftAt } from "../../src/app/shift";
+import { checkKindsFor, dwellLeft, firstOpen, inside, latest, restOf, tally, typeDigit } from "../../src/domains/equipment/checks";
+import { lawText } from "../../src/domains/equipment/law";
+
+const item = (id: string, more: Partial<CheckItem> = {}): CheckItem => ({
+  id,
+  title: { zh: id, en: id },
+  type: "yes_no",
+  dwell_s: 5,
+  ...more,
+});
+const items = [item("a"), item("b", { type: "number", min: 2, max: null }), item("c")];
+const view = (answers: unknown[]) => ({ id: "1", kind: "check.x", version: 1, status: "begun", answers });
+
+test("the last answer of an item stands", () => {
+  const answers = latest(
+    view([
+      { item: "a", verdict: "ok" },
+      { item: "a", verdict: "bad" },
+    ]),
+  );
+  expect(answers.get("a")?.verdict).toBe("bad");
+  expect(tally(items, answers)).toEqual({ ok: 0, bad: 1, na: 0, left: 2 });
+  expect(firstOpen(items, answers)).toBe(1);
+});
+
+test("all the rest is normal never answers a reading", () => {
+  expect(restOf(items, latest(view([{ item: "a", verdict: "ok" }]))).map((one) => one.id)).toEqual(["c"]);
+  expect(dwellLeft(items, new Map())).toBe(15);
+});
+
+test("an absent side of a limit is open", () => {
+  expect(inside(item("b", { type: "number", min: 2, max: null }), 2)).toBe(true);
+  expect(inside(item("b", { type: "number", min: 2, max: null }), 1.9)).toBe(false);
+  expect(inside(item("b", { type: "number", min: null, max: 3 }), -100)).toBe(true);
+  expect(inside(item("b", { type: "number" }), 7)).toBe(true);
+});
+
+test("the keypad never makes what is not a number", () => {
+  const typed = (keys: string): string => [...keys].reduce((text, key) => typeDigit(text, key === "<" ? "del" : key), "");
+  expect(typed("12.5")).toBe("12.5");
+  expect(typed("1..5")).toBe("1.5");
+  expect(typed(".5")).toBe("0.5");
+  expect(typed("007")).toBe("7");
+  expect(typed("1.23456")).toBe("1.234");
+  expect(typed("12345678")).toBe("123456");
+  expect(typed("3-")).toBe("-3");
+  expect(typed("12<<<")).toBe("");
+});
+
+test("a machine gets the newest version of the lists made for its sort, and no others", () => {
+  const kind = (name: string, version: number, types: string[]) => ({
+    kind: name,
+    version,
+    title: { zh: "", en: "" },
+    checklist: { equipment_types: Object.fromEntries(types.map((one) => [one, { zh: one, en: one }])), modes: [] },
+  });
+  const kinds = [
+    kind("check.crane", 1, ["overhead_crane"]),
+    kind("check.crane", 2, ["overhead_crane"]),
+    kind("check.ladle", 1, ["steel_ladle"]),
+    { ...kind("hazard", 1, []), checklist: undefined },
+  ];
+  expect(checkKindsFor(kinds, "overhead_crane").map((one) => [one.kind, one.version])).toEqual([["check.crane", 2]]);
+  expect(checkKindsFor(kinds, "forklift")).toEqual([]);
+});
+
+test("a clause is written as Chinese law is cited", () => {
+  const sources = { LAW: { zh: "特种设备安全法", en: "Special Equipment Safety Law" } };
+  expect(lawText({ id: "LAW", clause: "art. 20(5)(6)" }, sources)).toBe("特种设备安全法 第20条（5）（6）");
+  expect(lawText({ id: "LAW", clause: "molten-metal handling" }, sources)).toBe("特种设备安全法");
+  expect(lawText({ id: "OTHER_ONE", clause: "art. 1" }, sources)).not.toContain("OTHER");
+});
+
+test("a night shift runs over midnight, in the plant's own zone", () => {
+  const shifts = [
+    { name: "day", start_min: 480, end_min: 1200 },
+    { name: "night", start_min: 1200, end_min: 480 },
+  ];
+  const at = Date.UTC(2026, 10, 21, 19, 0); // 03:00 on the 22nd in UTC+8
+  const shift = shiftAt(shifts, 480, at);
+  expect(shift?.name).toBe("night");
+  expect(shift?.from).toBe(Date.UTC(2026, 10, 21, 12, 0));
+  expect(shift?.until).toBe(Date.UTC(2026, 10, 22, 0, 0));
+  expect(shiftAt([{ name: "day", start_min: 480, end_min: 1200 }], 480, at)).toBeNull();
+});
