@@ -14,7 +14,7 @@ import { backoff, type Fetch, HttpError, json, Offline, send } from "../sync/net
 import type { Values } from "../sync/op";
 import { dismiss, exported, opened, type Saying, say, tidy } from "../sync/outbox";
 import { pull } from "../sync/pull";
-import { deviceForSignIn, hear, type Means, pin as pinKeys, push, type SignedIn, takeDevice, type Trouble } from "../sync/push";
+import { deviceForSignIn, hear, type Means, pin as pinKeys, push, type SignedIn, type Timed, takeDevice, type Trouble } from "../sync/push";
 import { Overlay, type Standing } from "../sync/replay";
 import type { Flow } from "../sync/rules";
 import { basicView } from "../sync/view";
@@ -166,7 +166,7 @@ export function createCore(given: Partial<World> = {}): Core {
     const ask = async (): Promise<SignedIn> => {
       const asked = JSON.stringify({ ...body, device: await deviceForSignIn(db, nonce, label()) });
       const answer = await post<SignedIn & { signed_in?: SignedIn }>(path, asked);
-      return answer.signed_in ?? answer;
+      return { ...(answer.signed_in ?? answer), sent: answer.sent, came: answer.came };
     };
     try {
       return await ask().catch(async (error) => {
@@ -203,11 +203,10 @@ export function createCore(given: Partial<World> = {}): Core {
 
   /** What sign-in and refresh give the phone. */
   async function take(said: SignedIn): Promise<void> {
-    const at = wall();
     await pinKeys(db, said.keys.keys);
     await takeDevice(db, said.device, said.certificate);
     await db.transaction("rw", db.meta, db.tokens, async () => {
-      await hear(db, said, at, at);
+      await hear(db, said);
       await db.tokens.add({ person: said.person.id, device: said.device, token: said.author_token, ...tokenTimes(said.author_token) });
     });
     clock = (await db.read("clock")) ?? FRESH_CLOCK;
@@ -278,7 +277,12 @@ export function createCore(given: Partial<World> = {}): Core {
     const place = await opening.db.place();
     through = place.through;
     note({ last: place.last, first: null, trouble: null, clockUnsure: clock.unsure });
-    await Promise.all([readRows(), loadFlow()]);
+    try {
+      await Promise.all([readRows(), loadFlow()]);
+    } catch (error) {
+      if (space === opening) lockNow();
+      throw isFull(error) ? new AppError("storage.full") : new AppError("net.offline"); // a part of the app could not be loaded
+    }
     if (space !== opening) return;
 
     // Own ops can be replayed, and new ones judged, only over everything. A space so large that this takes long opens before that, with its progress in view.
@@ -336,6 +340,7 @@ export function createCore(given: Partial<World> = {}): Core {
     lock.value = people.value.length ? "locked" : "none";
     note({ first: null, loading: null, trouble: null });
     void db.drop("open");
+    channel?.postMessage({ locked: true });
   }
 
   async function signOut(): Promise<void> {
@@ -698,9 +703,11 @@ export function createCore(given: Partial<World> = {}): Core {
     return { "Anlu-Person": person, "Anlu-Device": String(device) };
   }
 
-  async function post<T>(path: string, body: string): Promise<T> {
+  async function post<T>(path: string, body: string): Promise<T & Timed> {
     const headers = { ...(space ? named(space.person.id) : {}), "Content-Type": "application/json" };
-    return json<T>(await send(world.fetch, `${world.origin}${path}`, { method: "POST", headers, body }));
+    const sent = wall();
+    const answer = await json<T>(await send(world.fetch, `${world.origin}${path}`, { method: "POST", headers, body }));
+    return { ...answer, sent, came: wall() };
   }
 
   async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
@@ -857,6 +864,7 @@ export function createCore(given: Partial<World> = {}): Core {
 
   /** Word from another tab or the worker. */
   async function heard(word: {
+    locked?: boolean;
     opened?: string;
     said?: string;
     pulled?: string;
@@ -865,7 +873,12 @@ export function createCore(given: Partial<World> = {}): Core {
     pushed?: boolean;
   }): Promise<void> {
     const here = space;
-    if (word.opened && here && word.opened !== here.person.id) return lockNow();
+    // Locked in one tab is locked in all; and of two persons only the one who came last is here.
+    if (here && (word.locked || (word.opened && word.opened !== here.person.id))) {
+      leave();
+      lock.value = "locked";
+      return;
+    }
     if (word.pulled && here?.person.id === word.pulled) {
       const found = (await here.db.docs.bulkGet(word.put ?? [])).filter((row) => row !== undefined);
       const opened = await Promise.all(found.map((row) => openRow(here.key, row)));

@@ -19,8 +19,10 @@ export type OpState = "queued" | "accepted" | "refused" | "parked";
 export interface OpRow {
   /** op id: SHA-256 of `bytes`, hex */
   op: string;
-  /** whose queue it stands in; the number inside `bytes` is its maker's and stays through a fork */
+  /** whose queue it stands in */
   device: number;
+  /** the number inside `bytes`: whose it was when it was said; stays through a fork */
+  maker: number;
   n: number;
   /** what is stored, hashed, signed and sent; null once nobody needs it any more */
   bytes: Uint8Array | null;

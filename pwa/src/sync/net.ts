@@ -24,11 +24,15 @@ export class Offline extends AppError {
 export type Fetch = (path: string, init?: RequestInit) => Promise<Response>;
 
 const SILENCE_MS_MAX = 45_000;
+/** A line slower than 32 kbit/s counts as none. */
+const SLOWEST_BYTES_PER_MS = 4;
 
 /** Send a request; returns the answer if it is a yes, throws HttpError or Offline. */
 export async function send(fetch: Fetch, path: string, init: RequestInit = {}): Promise<Response> {
   const silence = new AbortController();
-  const timer = setTimeout(() => silence.abort(), SILENCE_MS_MAX);
+  const { body } = init;
+  const bytes = typeof body === "string" ? body.length : ((body as Uint8Array | null | undefined)?.byteLength ?? 0);
+  const timer = setTimeout(() => silence.abort(), SILENCE_MS_MAX + bytes / SLOWEST_BYTES_PER_MS);
   let response: Response;
   try {
     response = await fetch(path, { ...init, signal: silence.signal });

@@ -133,7 +133,22 @@ async function row(
   try {
     const { bytes, id } = await make(op);
     const state = { state: "queued", seq: null, dismissed: 0, settled: 0 } as const;
-    return { op: id, device: device.number, n, bytes, author: person, doc, verb, what, at, hlc, sealed, media: mediaIn(values), ...state };
+    return {
+      op: id,
+      device: device.number,
+      maker: device.number,
+      n,
+      bytes,
+      author: person,
+      doc,
+      verb,
+      what,
+      at,
+      hlc,
+      sealed,
+      media: mediaIn(values),
+      ...state,
+    };
   } catch (error) {
     if (error instanceof Malformed)
       throw new AppError(["bytes", "value_bytes", "fields"].includes(error.reason) ? "op.too_large" : error.code, { reason: error.reason });
@@ -245,9 +260,9 @@ async function bundle(db: DeviceDb, device: DeviceRow, run: OpRow[], limits: Lim
   }
 }
 
-/** The token that was good when the op was said; failing that, the author's newest. */
-function tokenFor(row: Pick<OpRow, "author" | "at">, tokens: readonly TokenRow[]): TokenRow | undefined {
-  const own = tokens.filter((token) => token.person === row.author).sort((a, b) => b.from - a.from);
+/** The token that was good on the op's own device when it was said; failing that, the newest there. */
+function tokenFor(row: Pick<OpRow, "author" | "maker" | "at">, tokens: readonly TokenRow[]): TokenRow | undefined {
+  const own = tokens.filter((token) => token.person === row.author && token.device === row.maker).sort((a, b) => b.from - a.from);
   return own.find((token) => token.from <= row.at && row.at < token.until) ?? own[0];
 }
 

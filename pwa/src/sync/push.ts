@@ -5,7 +5,13 @@ import { newDeviceKey, publicKeyText, prove, sealToServer, verifyToken } from ".
 import { type Fetch, HttpError, json, send } from "./net";
 import { contact, envelope, FULL, judge, type Limits, type Part, part, question, type Verdict } from "./outbox";
 
-export interface PushAnswer {
+/** When a request left and its answer came, by the phone's wall clock: how far the server's time in it can be trusted. */
+export interface Timed {
+  sent: number;
+  came: number;
+}
+
+export interface PushAnswer extends Timed {
   have: number;
   epoch: string;
   now: number;
@@ -14,7 +20,7 @@ export interface PushAnswer {
 }
 
 /** What sign-in, set-up, PIN reset and refresh answer. */
-export interface SignedIn {
+export interface SignedIn extends Timed {
   person: { id: string; name: string; names: { zh: string; en: string }; caps: Record<string, string[]> };
   device: number;
   certificate: string;
@@ -44,6 +50,7 @@ export interface Means {
 
 /** More rounds than any queue needs: a server that answers nonsense must not keep a phone busy for ever. */
 const PARTS_MAX = 10_000;
+const COMPRESSED_BYTES_MIN = 2_000;
 
 /**
  * Push until the queue is empty. Returns what stands in the way, if anything: `device.forked`, `auth.*`, `sync.*`. Throws Offline, and HttpError
@@ -135,21 +142,34 @@ async function drain(means: Means, device: DeviceRow, from: number): Promise<voi
 
 function deliver(means: Means, next: Part): Promise<PushAnswer> {
   if (next.what !== "kept") return post(means, next.bundle, next.signature);
-  return send(means.fetch, "/api/sync/push", { method: "POST", headers: { "Content-Type": "application/jose" }, body: next.jwe }).then(
-    (r) => json(r),
-  );
+  return asked(means, { "Content-Type": "application/jose" }, next.jwe);
 }
 
 async function post(means: Means, bundle: Uint8Array, signature: string): Promise<PushAnswer> {
-  const headers = { "Content-Type": "application/json", "Anlu-Signature": signature };
-  return json(await send(means.fetch, "/api/sync/push", { method: "POST", headers, body: bundle as BodyInit }));
+  const headers: Record<string, string> = { "Content-Type": "application/json", "Anlu-Signature": signature };
+  let body = bundle as Uint8Array<ArrayBuffer>;
+  if (bundle.length > COMPRESSED_BYTES_MIN && typeof CompressionStream !== "undefined") {
+    body = await gzip(body);
+    headers["Content-Encoding"] = "gzip"; // the signature is over the bytes before it
+  }
+  return asked(means, headers, body);
+}
+
+async function asked({ fetch, wall }: Means, headers: Record<string, string>, body: string | Uint8Array<ArrayBuffer>): Promise<PushAnswer> {
+  const sent = wall();
+  const answer = await json<PushAnswer>(await send(fetch, "/api/sync/push", { method: "POST", headers, body }));
+  return { ...answer, sent, came: wall() };
+}
+
+async function gzip(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const packed = new Blob([bytes]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Uint8Array(await new Response(packed).arrayBuffer());
 }
 
 /** The server's word on a part: checked, then stored with everything that follows from it in one transaction. */
 async function acknowledge(means: Means, device: DeviceRow, next: Part, answer: PushAnswer): Promise<void> {
   const { db } = means;
   await checkReceipt(means, next, answer);
-  const sent = means.wall();
   await db.transaction("rw", db.ops, db.devices, db.bundles, db.meta, async () => {
     await judge(db, answer.verdicts);
     const now = await db.devices.get(device.number);
@@ -162,24 +182,23 @@ async function acknowledge(means: Means, device: DeviceRow, next: Part, answer: 
         .equals([device.number, first])
         .filter((kept) => kept.last <= last)
         .delete();
-      await db.bundles.add({ device: device.number, first, last, at: sent, sealed: null, plain });
+      await db.bundles.add({ device: device.number, first, last, at: answer.came, sealed: null, plain });
     }
-    await hear(db, answer, sent, sent);
+    await hear(db, answer);
   });
   await sealKept(db);
 }
 
 async function listen(means: Means, answer: PushAnswer): Promise<void> {
-  const at = means.wall();
   await means.db.transaction("rw", means.db.ops, means.db.meta, async () => {
     await judge(means.db, answer.verdicts);
-    await hear(means.db, answer, at, at);
+    await hear(means.db, answer);
   });
 }
 
 /** Take over the server's time and epoch. Call inside a transaction on `meta`. */
-export async function hear(db: DeviceDb, said: { epoch: string; now?: number }, sent: number, came: number): Promise<void> {
-  if (said.now !== undefined) await db.write("clock", contact((await db.read("clock")) ?? FRESH_CLOCK, said.now, sent, came));
+export async function hear(db: DeviceDb, said: { epoch: string; now: number } & Timed): Promise<void> {
+  await db.write("clock", contact((await db.read("clock")) ?? FRESH_CLOCK, said.now, said.sent, said.came));
   const known = await db.read("epoch");
   if (known !== said.epoch) {
     await db.write("epoch", said.epoch);

@@ -140,6 +140,12 @@ describe("the clock", () => {
     expect(next.hlc).toBeLessThan(server + 4096 * 1000);
   });
 
+  test("a slow line does not shift the phone's time", () => {
+    const server = (T + 3_000 - 1_704_067_200_000) * 4096;
+    expect(contact(clock, server, T, T + 8_000).offset).toBe(0);
+    expect(contact({ ...clock, offset: 60_000 }, server, T, T + 8_000).offset).toBe(-1_000);
+  });
+
   test("what was seen from a phone that runs four minutes ahead still loses to what is said after it", () => {
     const server = (T - 1_704_067_200_000) * 4096;
     const ahead = server + 240_000 * 4096;

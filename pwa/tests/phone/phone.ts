@@ -44,7 +44,7 @@ export class Phone {
     await takeDevice(this.db, said.device, said.certificate);
     const at = this.wall();
     await this.db.transaction("rw", this.db.meta, this.db.tokens, async () => {
-      await hear(this.db, said, at, at);
+      await hear(this.db, { ...said, sent: at, came: at });
       await this.db.tokens.add({ person: said.person.id, device: said.device, token: said.author_token, ...tokenTimes(said.author_token) });
     });
   }

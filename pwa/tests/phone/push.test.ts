@@ -216,6 +216,21 @@ describe("gaps, losses, forks", () => {
     expect(server.taken).toHaveLength(5);
   });
 
+  test("after a fork an op still travels with the token of the device it was said on", async () => {
+    await phone.say(fact("common"));
+    await phone.push();
+    const clone = new Phone(server, storage());
+    for (const table of phone.db.tables) await clone.db.table(table.name).bulkAdd(await table.toArray());
+    await phone.say(fact("here"));
+    await phone.push();
+    await clone.say(fact("there"));
+    const old = await clone.db.tokens.toArray();
+    expect(await clone.push()).toBeNull();
+    // The new token was made in the same second: by its time alone it would fit as well.
+    expect(await clone.db.tokens.count()).toBe(2);
+    expect(server.authors.at(-1)).toEqual({ [PERSON]: [old[0]?.token] });
+  });
+
   test("a rolled-back phone notices and registers anew", async () => {
     await phone.say(fact("one"));
     await phone.push();

@@ -1,6 +1,7 @@
 // A small server that speaks SYNC, independent of ours: it checks signatures, numbers and chains as the protocol says, keeps what it takes, and can be
 // told to misbehave. What it takes it takes for good: a test asks it what arrived, how often and in which order.
 import { webcrypto } from "node:crypto";
+import { gunzipSync } from "node:zlib";
 import { CompactSign, compactDecrypt, exportJWK, generateKeyPair } from "jose";
 import type { Fetch } from "../../src/sync/net";
 
@@ -78,7 +79,8 @@ export class TinyServer {
 
   private async route(path: string, init: RequestInit): Promise<Response> {
     const type = new Headers(init.headers).get("content-type") ?? "";
-    const bytes = typeof init.body === "string" ? new TextEncoder().encode(init.body) : (init.body as Uint8Array);
+    let bytes = typeof init.body === "string" ? new TextEncoder().encode(init.body) : (init.body as Uint8Array);
+    if (new Headers(init.headers).get("content-encoding") === "gzip") bytes = gunzipSync(bytes);
     switch (path) {
       case "/api/auth/keys":
         return Response.json(this.jwks);
