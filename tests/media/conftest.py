@@ -5,10 +5,12 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +110,24 @@ def _b64(value: bytes) -> str:
 
 
 Start = Callable[..., Server]
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """In memory where there is a gigabyte for it: what a sync costs is not tested here, and a power cut is played, not waited for."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2**30:
+        with tempfile.TemporaryDirectory(prefix="anlu-media-", dir=MEMORY) as folder:
+            yield Path(folder)
+    else:
+        yield tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture
+def tmp_path(base: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(dir=base))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

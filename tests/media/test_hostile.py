@@ -2,6 +2,7 @@
 never grows."""
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,9 @@ FILES = hostile.all_of_them()
 
 
 @pytest.fixture(scope="module")
-def one_server(forge: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def one_server(forge: subprocess.Popen[str], base: Path) -> Iterator[Server]:
     """One server for all of them: it has to live through the whole file."""
-    server = begin_on(forge, tmp_path_factory.mktemp("hostile"))
+    server = begin_on(forge, Path(tempfile.mkdtemp(dir=base)))
     yield server
     assert server.alive
     server.kill()
