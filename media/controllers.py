@@ -138,8 +138,6 @@ async def read(request: Asking, sha256: FromPath[str], variant: FromPath[str], p
             # The browser's cache is not under the worker's PIN: what may be kept, the app keeps itself.
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "Cross-Origin-Resource-Policy": "same-origin",
         },
     )
 
