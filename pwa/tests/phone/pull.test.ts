@@ -39,7 +39,7 @@ async function held(): Promise<Record<string, { seq: number; note: unknown; stat
   return found;
 }
 
-describe("pulling", () => {
+describe("pulling", { timeout: 30_000 }, () => {
   test("documents, patches and goings are taken over; the cursor goes back with the next call", async () => {
     server.pulls = [
       () => [head(true, 2), doc(1, 10), doc(2, 11), end("a", 11)],

@@ -19,7 +19,7 @@ async function expectAll(count: number): Promise<void> {
   expect(await phone.states()).toEqual({ accepted: count });
 }
 
-describe("pushing", () => {
+describe("pushing", { timeout: 30_000 }, () => {
   test("the server gets the very bytes that were stored", async () => {
     const [row] = await phone.say(fact());
     await phone.push();
@@ -145,7 +145,7 @@ describe("pushing", () => {
   });
 });
 
-describe("gaps, losses, forks", () => {
+describe("gaps, losses, forks", { timeout: 30_000 }, () => {
   test("where the server lacks acknowledged ops that are still at hand, they go again", async () => {
     await phone.say(fact(), fact(), fact());
     await phone.push();
@@ -270,7 +270,7 @@ describe("gaps, losses, forks", () => {
   });
 });
 
-describe("killed", () => {
+describe("killed", { timeout: 120_000 }, () => {
   // One script, run again and again, the phone killed at each of its writes in turn; then it starts again and finishes.
   const script = async (of: Phone, said: string[]): Promise<void> => {
     for (let i = 0; i < 3; i++) {

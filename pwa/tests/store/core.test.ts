@@ -75,7 +75,7 @@ const open = async (person = PERSON, pin = "1234") => {
   await core.syncNow();
 };
 
-describe("who is here", () => {
+describe("who is here", { timeout: 30_000 }, () => {
   test("nobody, then a password, then a PIN, then the plant", async () => {
     expect(core.lock.value).toBe("none");
     await core.signIn(PERSON, "password");
@@ -269,7 +269,7 @@ describe("who is here", () => {
   });
 });
 
-describe("what they hold and say", () => {
+describe("what they hold and say", { timeout: 30_000 }, () => {
   test("what was said is on disk before the promise resolves, and shows at once, claimed", async () => {
     await open();
     server.before = () => {
@@ -366,21 +366,20 @@ describe("what they hold and say", () => {
     expect(await core.draft("f")).toBeUndefined();
   });
 
-  test("ten thousand documents: a list answers in tens of milliseconds, one change in less", async () => {
+  test("of ten thousand documents a change makes one anew; lists of other kinds are not even woken", async () => {
     await core.signIn(PERSON, "password");
     await core.setPin("1234");
     const many = Array.from({ length: 10_000 }, (_, i) => area(i + 10, i + 10));
-    server.pulls = [() => [{ epoch: server.epoch, reset: true, total: many.length }, ...many, line(20_000)]];
+    server.pulls = [() => [{ epoch: server.epoch, reset: true, total: many.length }, ...many, kindDoc, line(20_000)]];
     await core.syncNow();
     const list = core.list("area", (d) => d.view.code !== "A11");
-    const began = performance.now();
-    expect(list.value).toHaveLength(9_999);
-    const first = performance.now() - began;
+    const others = core.list("hazard");
+    const before = list.value;
+    const [, none] = [before.length, others.value];
+    expect(before).toHaveLength(9_999);
     await core.set(id(10), { code: "changed" });
-    const again = performance.now();
-    expect(list.value).toHaveLength(9_999);
-    const second = performance.now() - again;
-    expect(first).toBeLessThan(500);
-    expect(second).toBeLessThan(50);
+    const kept = new Set(before);
+    expect(list.value.filter((d) => !kept.has(d)).map((d) => d.view.code)).toEqual(["changed"]);
+    expect(others.value).toBe(none);
   });
 });
