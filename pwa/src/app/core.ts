@@ -468,6 +468,7 @@ export function createCore(given: Partial<World> = {}): Core {
   async function speak(saying: Saying): Promise<void> {
     const here = space;
     if (!here || !(await here.loaded)) throw new AppError("auth.locked");
+    if (saying.verb === "add" || saying.verb === "act") saying.anonymous = await begunUnnamed(saying.doc, here.person.id);
     const answer = judge(saying);
     if (!answer.ok) throw new AppError(answer.code ?? "op.malformed", answer.params);
     const made = await say(db, here.person.id, [saying], wall);
@@ -483,6 +484,17 @@ export function createCore(given: Partial<World> = {}): Core {
     void keepOpen();
     void wakeWorker();
     soon(SAID_PUSH_AFTER_MS);
+  }
+
+  /** Whoever reported without a name does not give it away by adding to the report. */
+  async function begunUnnamed(key: string, person: string): Promise<boolean> {
+    return (
+      (await db.ops
+        .where("doc")
+        .equals(key)
+        .filter((row) => row.verb === "new" && row.anonymous && row.author === person)
+        .count()) > 0
+    );
   }
 
   function judge(saying: Saying): Answer {

@@ -150,6 +150,7 @@ export interface Core {
 
   create(kind: string, fields: Record<string, unknown>, opts?: { anonymous?: boolean }): Promise<string>;
   set(key: string, fields: Record<string, unknown>): Promise<void>;
+  /** what is added to a report that was made without a name is said without a name too */
   add(key: string, set: string, item: Record<string, unknown>): Promise<string>;
   act(key: string, transition: string, input?: Record<string, unknown>): Promise<void>;
   /** what the phone's own machine says now, before anything is written */

@@ -28,6 +28,8 @@ export interface OpRow {
   bytes: Uint8Array | null;
   /** the person, also where the op itself seals the author */
   author: string;
+  /** the op itself names nobody */
+  anonymous: boolean;
   doc: string;
   verb: "new" | "set" | "add" | "act";
   what: string;
@@ -171,7 +173,7 @@ export class DeviceDb extends Dexie {
     super("anlu-device", { ...surroundings, chromeTransactionDurability: "strict" } as DexieOptions);
     this.version(1).stores({
       devices: "number",
-      ops: "op, &[device+n], [author+settled+at], state",
+      ops: "op, &[device+n], [author+settled+at], state, doc",
       tokens: "++id, person",
       bundles: "++id, [device+first]",
       media: "sha256, state",

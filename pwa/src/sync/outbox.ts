@@ -15,8 +15,8 @@ export const BUNDLES_KEPT_MS = 14 * 86_400_000;
 const UNKNOWN_OP = "0".repeat(64);
 
 /** What a person says; place, clocks and author are added here. `seal` names the personal fields. */
-export type Saying = { doc: string; seal?: readonly string[] } & (
-  | { verb: "new"; version: number; fields: Values; anonymous?: boolean }
+export type Saying = { doc: string; seal?: readonly string[]; anonymous?: boolean } & (
+  | { verb: "new"; version: number; fields: Values }
   | { verb: "set"; fields: Values }
   | { verb: "add"; set: string; itemId: string; item: Values }
   | { verb: "act"; transition: string; input: Values; base: number }
@@ -105,7 +105,7 @@ async function seal(saying: Saying, author: string) {
   const said = saying.verb === "add" ? saying.item : saying.verb === "act" ? saying.input : saying.fields;
   const values: Values = { ...said };
   for (const name of saying.seal ?? []) if (values[name] !== undefined && values[name] !== null) values[name] = await hide(values[name]);
-  const by: Author = saying.verb === "new" && saying.anonymous ? await hide(author) : author;
+  const by: Author = saying.anonymous ? await hide(author) : author;
   return { saying, values, by, sealed };
 }
 
@@ -140,6 +140,7 @@ async function row(
       n,
       bytes,
       author: person,
+      anonymous: typeof author !== "string",
       doc,
       verb,
       what,

@@ -21,7 +21,7 @@ import {
 } from "../flow";
 import { fromMs } from "./hlc";
 import { PLANT, SERVER_AUTHOR } from "./ids";
-import type { Op, Values } from "./op";
+import type { Author, Op, Values } from "./op";
 import type { Saying } from "./outbox";
 import type { Outcome, Rules, Standing } from "./replay";
 import { basicView } from "./view";
@@ -60,6 +60,8 @@ export interface Flow extends Rules {
 }
 
 const COMPUTED_KEPT_MS = 1_000;
+/** The author of what is about to be said without a name: judging asks only whether it is sealed. */
+const NOBODY: Author = { sealed: "0".repeat(64) };
 const PLANT_KEY = `plant/${PLANT}`;
 
 export function createFlow(sight: Sight): Flow {
@@ -182,7 +184,7 @@ export function createFlow(sight: Sight): Flow {
 
     may(saying, situation) {
       const { author, device, at, online, unsure } = situation;
-      const op = asOp(saying, device, at, author);
+      const op = asOp(saying, device, at, saying.anonymous ? NOBODY : author);
       const standing = saying.verb === "new" ? undefined : sight.get(saying.doc);
       const name = saying.doc.slice(0, saying.doc.indexOf("/"));
       const kind = compiled(name, saying.verb === "new" ? saying.version : standing?.body.version);
@@ -247,7 +249,7 @@ export function createFlow(sight: Sight): Flow {
 }
 
 /** What is about to be said, as the op it would become. */
-function asOp(saying: Saying, device: number, at: number, author: string): Op {
+function asOp(saying: Saying, device: number, at: number, author: Author): Op {
   const head = { device, hlc: fromMs(at), at, author, doc: saying.doc };
   if (saying.verb === "new") return { verb: "new", ...head, version: saying.version, fields: saying.fields };
   if (saying.verb === "set") return { verb: "set", ...head, fields: saying.fields };

@@ -176,6 +176,24 @@ describe("against the real server", { timeout: 30_000 }, () => {
     expect(second.core.get(key)?.view.place).toEqual(place);
   });
 
+  test("an anonymous report, and what is added to it, names nobody on another phone", async () => {
+    const { core } = await phone("worker");
+    const second = await phone("supervisor");
+    const area = core.list("machine").value[0]?.view.area as string;
+    const key = await core.create("hazard", { area, note: "anonymous" }, { anonymous: true });
+    await core.add(key, "comments", { text: "and more" });
+    await core.syncNow();
+    expect(core.outbox.value.map((item) => [item.verb, item.state, item.code])).toEqual([
+      ["add", "accepted", undefined],
+      ["new", "accepted", undefined],
+    ]);
+    await second.core.syncNow();
+    const view = second.core.get(key)?.view;
+    expect(view?.comments).toMatchObject([{ text: "and more" }]);
+    expect(JSON.stringify(view)).not.toContain(core.me.value?.id);
+    expect(JSON.stringify(core.get(key)?.view)).not.toContain(core.me.value?.id);
+  });
+
   test("a phone that was cloned goes on beside the first, and nothing is lost", async () => {
     const first = await phone("inspector");
     const area = first.core.list("machine").value[0]?.view.area as string;
