@@ -361,6 +361,16 @@ def _check_item(name: Any) -> Any:
     return doubles(found)
 
 
+def _item(name: Any, entry: str) -> Any:
+    """One entry of a check list's item."""
+    found = _around().items.get(_str(name))
+    if found is None:
+        raise RuleFailed("flow.item_unknown", item=name)
+    if entry not in found:
+        raise RuleFailed(why="type")
+    return doubles(found[entry])
+
+
 def _check_items() -> Any:
     """The check list's items, in its order."""
     return [doubles(item) for item in _around().items.values()]
@@ -416,6 +426,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "any": lambda a: a,
     "bool": _bool,
     "list": _list,
+    "map": lambda parts: dict(zip(parts[::2], parts[1::2], strict=True)),
     "may": _may,
     "may_anywhere": _may_anywhere,
     "size": _size,
@@ -442,6 +453,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "latest": _latest,
     "sum": _sum,
     "check_item": _check_item,
+    "item": _item,
     "check_items": _check_items,
     "open_items": _open_items,
     "spawned": _spawned,

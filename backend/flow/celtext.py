@@ -268,8 +268,10 @@ class _Parser:
                 else:
                     if kind not in ("map", "dyn"):
                         raise CelSyntax("type", name)
-                    if _is_literal(text, "{"):
-                        text = self._call("any", text)
+                    if ref and ref[0] == "check_item":
+                        # One entry, not the whole item: a map costs its way through the engine.
+                        text, kind, ref = self._call("item", ref[1], quote(name)), "dyn", None
+                        continue
                     if ref and ref[0] == "uses" and not ref[2]:
                         self.refs.add((ref[0], ref[1], name))
                         ref = (ref[0], ref[1], name)
@@ -312,7 +314,8 @@ class _Parser:
         if word in RESERVED:
             raise CelSyntax("name", word)
         if self._peek("("):
-            return *self._function(word), None
+            text, kind = self._function(word)
+            return text, kind, ("check_item", text[len("_check_item(") : -1], "") if word == "check_item" else None
         return self._root(word)
 
     def _map(self) -> str:
@@ -326,10 +329,11 @@ class _Parser:
             keys.add(key)
             self.at += 1
             self._expect(":")
-            parts.append(f"{quote(key)}: {self.expression()[0]}")
+            parts += [quote(key), self.expression()[0]]
             if not self._peek("}"):
                 self._expect(",")
-        return "{" + ", ".join(parts) + "}"
+        # One engine judges a map's entries in no order, and another failure would come first each time: a list has an order.
+        return self._call("map", f"[{', '.join(parts)}]")
 
     def _root(self, root: str) -> tuple[str, str, tuple[str, str, str] | None]:
         if root not in self.scope:
@@ -382,7 +386,7 @@ class _Parser:
             body, body_kind = self.expression()
             self.bound.pop()
             self._expect(")")
-            items = text if kind == "list" and not _is_literal(text, "[") else self._call("list", text)
+            items = text if kind == "list" and not text.lstrip("(").startswith("[") else self._call("list", text)
             if name == "map":
                 return f"{items}.map({variable}, {body})", "list"
             body = self._bool((body, body_kind))
@@ -439,7 +443,7 @@ class _Parser:
 
     def _apart(self, text: str, kind: str, other: str) -> str:
         """One engine looks at the types that literals show beforehand and refuses what the other evaluates: `any` hides them."""
-        if "dyn" not in (kind, other) and (kind != other or kind in ("list", "map")):
+        if "dyn" not in (kind, other) and (kind != other or kind == "list"):
             return self._call("any", text)
         return text
 
@@ -472,10 +476,6 @@ class _Parser:
     def _expect(self, sign: str) -> None:
         if not self._take(sign):
             raise CelSyntax("expected", sign)
-
-
-def _is_literal(text: str, sign: str) -> bool:
-    return text.lstrip("(").startswith(sign)
 
 
 # --- patterns: what Python's and JavaScript's expressions read alike, and neither can be made to hang by

@@ -45,6 +45,8 @@ class Env(msgspec.Struct, kw_only=True):
     unseen_stops: bool = False
     unnamed: bool = False
     """What is written must not say who: set here, for an anonymous op."""
+    computed: dict[tuple[int, str], tuple[Any, Any]] = msgspec.field(default_factory=dict)
+    """Computed fields that were needed already, by view: a judgement asks for the same ones again and again."""
 
 
 def judge(kind: CompiledKind, body: Body | None, op: Op, env: Env) -> Outcome:
@@ -87,7 +89,7 @@ def _anonymous(kind: CompiledKind, op: Op) -> None:
 
 
 def _writing(env: Env, op: Op) -> Env:
-    return msgspec.structs.replace(env, unnamed=True) if isinstance(op.author, Sealed) else env
+    return msgspec.structs.replace(env, unnamed=True, computed={}) if isinstance(op.author, Sealed) else env
 
 
 class _Stop(Exception):
@@ -329,7 +331,12 @@ def run(kind: CompiledKind, text: str, where: str, env: Env, seen: Mapping[str, 
                 if name in kind.kind.computed:
                     if name in _inside:
                         raise RuleFailed(why="circle")
-                    return run(kind, kind.kind.computed[name].rule, "doc", env, seen, _inside=(*_inside, name))
+                    held = env.computed.get((id(seen), name))
+                    if held is None:
+                        value = run(kind, kind.kind.computed[name].rule, "doc", env, seen, _inside=(*_inside, name))
+                        # The view is kept with it, so that no other can come to stand at its address.
+                        held = env.computed[id(seen), name] = (seen, value)
+                    return held[1]
                 return seen[name]
             case "input" | "item":
                 return more[root].get(name)

@@ -1,6 +1,6 @@
 """A crane's checks, its faults and its authority to operate, over the real server."""
 
-from conftest import CRANE, CRANE_KEY, ITEMS, PHOTO, Plant, person
+from flow_plant import CRANE, CRANE_KEY, ITEMS, PHOTO, Plant, person
 
 BRAKE, BELL = "overhead_crane.hoist_brake", "overhead_crane.bell_lamp"
 

@@ -298,6 +298,14 @@ function checkItem(name: unknown): unknown {
   return doubles(found);
 }
 
+/** One entry of a check list's item. */
+function item(name: unknown, entry: unknown): unknown {
+  const found = around().items.get(str(name));
+  if (!found) throw new RuleFailed("flow.item_unknown", "", { item: name });
+  if (!hasOwn(found, entry as string)) throw failed("type");
+  return doubles(found[entry as string]);
+}
+
 /** The sum of a number that items may have. */
 function sum(items: unknown, field: unknown): number {
   let total = 0;
@@ -340,6 +348,7 @@ const FUNCTIONS: Record<string, [args: number, call: Function]> = {
   any: [1, (a) => a],
   bool: [1, bool],
   list: [1, list],
+  map: [1, (parts) => Object.fromEntries(list(parts).flatMap((key, i, all) => (i % 2 ? [] : [[key, all[i + 1]]])))],
   may: [2, (cap, area) => around().has(str(cap), area === null ? null : str(area))],
   may_anywhere: [1, (cap) => around().anywhere(str(cap))],
   size: [1, size],
@@ -366,6 +375,7 @@ const FUNCTIONS: Record<string, [args: number, call: Function]> = {
   latest: [2, latest],
   sum: [2, sum],
   check_item: [1, checkItem],
+  item: [2, item],
   check_items: [0, () => [...around().items.values()].map(doubles)],
   open_items: [1, openItems],
   spawned: [1, (name) => spawned(around().opId, str(name))],

@@ -362,7 +362,9 @@ export function run(
         const computed = own(kind.kind.computed ?? {}, name);
         if (!computed) return seen[name];
         if (inside.includes(name)) throw new RuleFailed("flow.rule_failed", "circle");
-        return run(kind, computed.rule, "doc", env, seen, {}, [...inside, name]);
+        const known = memory(env, seen);
+        if (!known.has(name)) known.set(name, run(kind, computed.rule, "doc", env, seen, {}, [...inside, name]));
+        return known.get(name);
       }
       case "input":
         return more.input?.[name] ?? null;
@@ -383,6 +385,17 @@ export function run(
     }
   };
   return kind.program(text, where).run(get, surroundings(kind, env));
+}
+
+// Computed fields that were needed already, by surroundings and view: a judgement asks for the same ones again and again. Neither changes meanwhile.
+const MEMORY = new WeakMap<Env, WeakMap<Readonly<Values>, Map<string, unknown>>>();
+
+function memory(env: Env, seen: Readonly<Values>): Map<string, unknown> {
+  const ofEnv = MEMORY.get(env) ?? new WeakMap<Readonly<Values>, Map<string, unknown>>();
+  MEMORY.set(env, ofEnv);
+  const known = ofEnv.get(seen) ?? new Map<string, unknown>();
+  ofEnv.set(seen, known);
+  return known;
 }
 
 function surroundings(kind: CompiledKind, env: Env): Surroundings {

@@ -1,4 +1,4 @@
-// What both languages were written down to do. tests/flow/test_vectors.py runs the same files.
+// What both languages were written down to do. tests/flow/test_flow_vectors.py runs the same files.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { type Actor, actor, has } from "../../src/flow/actor";

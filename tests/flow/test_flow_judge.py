@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from conftest import AREA, CRANE, CRANE_KEY, OTHER_AREA, PHOTO, Plant, person
+from flow_plant import AREA, CRANE, CRANE_KEY, OTHER_AREA, PHOTO, Plant, person
 
 from backend.flow import load
 from backend.flow.deadlines import Deadlines
