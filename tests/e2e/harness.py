@@ -25,6 +25,10 @@ START_SECONDS_MAX = 90
 STOP_SECONDS_MAX = 15
 
 
+# Two cores serve the server, two browsers and their cameras at once.
+expect.set_options(timeout=20_000)
+
+
 class Plant:
     """A server on a free port with its own data. `stop` asks it to end, `kill` does not; `start` begins again on the same port and data."""
 
@@ -160,7 +164,8 @@ class Phone:
         self.by(name).first.click()
 
     def type(self, name: str, text: str) -> None:
-        self.by(name).locator("input, textarea").first.fill(text)
+        box = ":is(input, textarea)"
+        self.page.locator(f'[data-testid="{name}"]{box}, [data-testid="{name}"] {box}').first.fill(text)
 
     def open(self, path: str = "/") -> None:
         self.page.goto(self.origin + path, wait_until="domcontentloaded")
@@ -212,9 +217,7 @@ class Phone:
 
     def synced(self, seconds: float = 30) -> None:
         """Nothing unsent, a finished pull."""
-        chip = self.by("sync-chip").first
-        expect(chip).to_have_attribute("data-unsent", "0", timeout=seconds * 1000)
-        expect(chip).to_have_class(re.compile(r"\bclear\b"), timeout=seconds * 1000)
+        self.page.wait_for_selector('[data-testid="sync-chip"][data-unsent="0"].clear', timeout=seconds * 1000)
 
     def unsent(self) -> int:
         return int(self.by("sync-chip").first.get_attribute("data-unsent") or 0)

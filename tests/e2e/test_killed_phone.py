@@ -2,6 +2,8 @@
 
 import itertools
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from playwright.sync_api import Error, Playwright
 
@@ -10,16 +12,16 @@ from tests.e2e.harness import Phone, Plant, kill_browser, phone_on
 from tests.e2e.plants import Crane
 from tests.e2e.test_checks import answer_ok, checks_of, type_code
 
-POINTS_MAX = 400
+POINTS_MIN = 6
+"""Fewer writes than this cannot keep an op or a verdict: the page would not be watched any more."""
 
-# Every write of a transaction that holds the queue counts twice, before and after, and so does its end. At the chosen one the page stands
-# still, and the test kills the process.
-STANDS_STILL_AT = """
+# Once armed, every write of a transaction that holds the queue counts twice, before and after, and so does its end. At the chosen one the
+# page stands still, and the test kills the process.
+STANDS_STILL = """
 (() => {
   let count = 0;
   const here = (where) => {
-    count += 1;
-    if (count !== %d) return;
+    if (window.armedAt === undefined || ++count !== window.armedAt) return;
     console.log('killed here: ' + where);
     for (const until = Date.now() + 60000; Date.now() < until; );
   };
@@ -55,30 +57,72 @@ QUEUE = """
 """
 
 
-def open_again(playwright: Playwright, profile: Path, plant: Plant, *, offline: bool, at: int = 0) -> tuple[Phone, list[str]]:
-    """The phone on its storage; `at`: it is killed there, and what it said then stands in the list."""
-    held = phone_on(playwright, profile, plant.origin)
-    held.context.set_offline(offline)
-    killed: list[str] = []
+class KilledPhone:
+    """A phone on its storage, without a network to begin with. `killed` tells where it was, once it is."""
 
-    def heard(text: str) -> None:
+    def __init__(self, playwright: Playwright, profile: Path, plant: Plant) -> None:
+        self.held = phone_on(playwright, profile, plant.origin)
+        self.profile = profile
+        self.killed: str | None = None
+        self.held.context.add_init_script(STANDS_STILL)
+        self.held.context.set_offline(True)
+        self.held.page.on("console", lambda said: self._heard(said.text))
+        self.held.open()
+        self.held.by("scan-key").or_(self.held.by("pin-1")).first.wait_for()
+        if self.held.by("pin-1").is_visible():
+            self.held.unlock()
+        self.held.by("scan-key").wait_for()
+
+    def _heard(self, text: str) -> None:
         if text.startswith("killed here"):
-            killed.append(text)
-            kill_browser(profile)
+            self.killed = text
+            kill_browser(self.profile)
 
-    held.page.on("console", lambda said: heard(said.text))
-    if at:
-        held.context.add_init_script(STANDS_STILL_AT % at)
-    try:
-        held.open()
-        held.by("scan-key").or_(held.by("pin-1")).first.wait_for()
-        if held.by("pin-1").is_visible():
-            held.unlock()
-        held.by("scan-key").wait_for()
-    except Error:
-        if not killed:
-            raise
-    return held, killed
+    def arm(self, at: int) -> None:
+        self.held.page.evaluate("at => { window.armedAt = at; }", at)
+
+    def queue(self) -> list[dict[str, Any]]:
+        return list(self.held.page.evaluate(QUEUE))
+
+    def __enter__(self) -> "KilledPhone":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        self.held.close()
+        # What was under way when the process went is torn off.
+        return isinstance(error, Error | AssertionError) and self.killed is not None
+
+
+class Said:
+    """The ops that the queue has held, and how many more the screen has confirmed since."""
+
+    def __init__(self) -> None:
+        self.ops: set[str] = set()
+        self.confirmed = 0
+        self.at: str | None = None
+
+    def hold(self, phone: KilledPhone) -> None:
+        """What the queue holds now: without a gap, with all it ever held, and with all that was confirmed."""
+        queue = phone.queue()
+        assert sorted(row["n"] for row in queue) == list(range(1, len(queue) + 1)), f"{self.at} leaves a gap in the queue"
+        now = {row["op"] for row in queue}
+        assert self.ops <= now, f"{self.at} lost an op"
+        assert len(now - self.ops) >= self.confirmed, f"{self.at} lost what the screen had confirmed"
+        self.ops, self.confirmed = now, 0
+
+
+def to_the_check(held: Phone, crane: Crane) -> None:
+    type_code(held, crane)
+    held.press("begin-check" if held.by("begin-check").is_visible() else "continue-check")
+    held.by("check-item").or_(held.by("finish-check")).first.wait_for()
+
+
+def one_answer(held: Phone) -> None:
+    if held.by("finish-check").is_visible():
+        held.press("finish-check")
+        held.by("check-result").wait_for()
+    else:
+        answer_ok(held)
 
 
 def test_killed_at_each_write_of_its_outbox_a_phone_loses_nothing_and_says_nothing_twice(
@@ -90,55 +134,50 @@ def test_killed_at_each_write_of_its_outbox_a_phone_loses_nothing_and_says_nothi
     first.sign_in("worker")
     first.ready_offline()
     first.close()
+    said = Said()
+
+    # Killed while something is said.
+    for at in itertools.count(1):
+        with KilledPhone(playwright, profile, plant) as phone:
+            said.hold(phone)
+            to_the_check(phone.held, crane)
+            said.hold(phone)
+            phone.arm(at)
+            one_answer(phone.held)
+            said.confirmed += 1
+        said.at = phone.killed
+        if not phone.killed:
+            break
+    assert at > POINTS_MIN
+
+    # Killed while it is sent and answered: each time there is something more to send.
+    for at in itertools.count(1):
+        with KilledPhone(playwright, profile, plant) as phone:
+            # What the last one left behind goes first, so that this time is about one op and its verdict.
+            phone.held.context.set_offline(False)
+            phone.held.synced()
+            phone.held.context.set_offline(True)
+            to_the_check(phone.held, crane)
+            one_answer(phone.held)
+            said.hold(phone)
+            phone.held.today()
+            phone.arm(at)
+            phone.held.context.set_offline(False)
+            phone.held.synced()
+        said.at = phone.killed
+        if not phone.killed:
+            break
+    assert at > POINTS_MIN
+
+    with KilledPhone(playwright, profile, plant) as phone:
+        phone.held.context.set_offline(False)
+        phone.held.synced()
+        said.hold(phone)
+        assert {row["state"] for row in phone.queue()} == {"accepted"}
+    known = said.ops
+    # On the server each is once: an op began each check, gave each answer, and ended each check that has ended.
     office = Client(plant.origin).sign_in("admin")
-    known: set[str] = set()
-
-    # While something is said, without a network.
-    for at in itertools.count(1):
-        assert at < POINTS_MAX
-        held, killed = open_again(playwright, profile, plant, offline=True, at=at)
-        confirmed = 0
-        try:
-            type_code(held, crane)
-            held.press("begin-check") if held.by("begin-check").is_visible() else held.press("continue-check")
-            held.by("check-item").wait_for()
-            answer_ok(held)
-            confirmed += 1
-        except Error:
-            if not killed:
-                raise
-        held.close()
-        held, _ = open_again(playwright, profile, plant, offline=True)
-        queue = held.page.evaluate(QUEUE)
-        held.close()
-        assert sorted(row["n"] for row in queue) == list(range(1, len(queue) + 1)), f"{killed} leaves a gap in the queue"
-        now = {row["op"] for row in queue}
-        assert known <= now, f"{killed} lost an op"
-        assert len(now - known) >= confirmed, f"{killed} lost what the screen had confirmed"
-        known = now
-        if not killed:
-            break
-
-    # While it is sent and answered.
-    for at in itertools.count(1):
-        assert at < POINTS_MAX
-        held, killed = open_again(playwright, profile, plant, offline=False, at=at)
-        try:
-            held.synced()
-        except Error:
-            if not killed:
-                raise
-        held.close()
-        if not killed:
-            break
-    held, _ = open_again(playwright, profile, plant, offline=False)
-    held.synced()
-    queue = held.page.evaluate(QUEUE)
-    held.close()
-    assert {row["op"] for row in queue} == known
-    assert {row["state"] for row in queue} == {"accepted"}
-
     checks = checks_of(office, crane)
     answers = [office.docs[f"check.overhead_crane/{one}"][1]["sets"].get("answers", {}) for one in checks]
-    # One op began each check, one gave each answer: together they are the queue, each once.
-    assert len(checks) + sum(map(len, answers)) == len(known)
+    ended = [one for one, check in checks.items() if check["status"] != "begun"]
+    assert len(checks) + sum(map(len, answers)) + len(ended) == len(known)

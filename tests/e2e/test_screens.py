@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.harness import ROOT, Phone, Plant
 from tests.e2e.plants import Crane
-from tests.e2e.test_checks import answer_ok, type_code
+from tests.e2e.test_checks import answer_ok
 
 AXE = (ROOT / "pwa/node_modules/axe-core/axe.min.js").read_text("utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -118,7 +118,8 @@ def test_the_screens_of_a_check_are_clean(held: Phone, plant: Plant, all_cranes:
     held.page.evaluate("language => localStorage.setItem('anlu.lang', language)", language)
     held.open("/sign-in")
     held.sign_in("supervisor")
-    type_code(held, all_cranes[4])
+    go(held, f"/t/{all_cranes[4].code}")
+    held.by("machine-state").wait_for()
     said = look(held, language, "a machine")
     held.page.locator("[data-testid=begin-check], [data-testid=continue-check]").first.click()
     held.by("check-item").wait_for()
