@@ -66,6 +66,7 @@ export interface TransitionSpec {
   help?: Label;
   from?: string[] | "*";
   input?: Record<string, FieldSpec>;
+  set?: Record<string, string>;
   server?: boolean;
   stop?: boolean;
   tone?: "primary" | "plain" | "danger";

@@ -3,12 +3,12 @@ import { label, t } from "../i18n";
 import type { Label, View } from "./types";
 import { useCore } from "./use";
 
-/** The name of a document: its names, else its title, number or code. */
+/** The name of a document: its names, else its title, number, code or words. */
 export function nameOf(view: View | undefined): string {
   if (!view) return "";
   const named = (view.names ?? view.name ?? view.title) as Label | string | null | undefined;
   const text = label(named);
-  return text || String(view.number ?? view.code ?? view.key ?? "");
+  return text || String(view.number ?? view.code ?? view.note ?? "");
 }
 
 /** The document that a reference names, where this phone holds it. */

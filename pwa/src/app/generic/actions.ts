@@ -12,6 +12,7 @@ export interface Action {
   /** asks something first */
   asks: boolean;
   tone: "primary" | "plain" | "danger";
+  stop: boolean;
 }
 
 /** Refusals that only say that the form is not filled in yet. */
@@ -30,7 +31,7 @@ export function actionsOf(kind: KindFile | undefined, doc: Doc): Action[] {
     if (Object.values(spec.input ?? {}).some((field) => field.type === "map" && field.required)) continue;
     const may = core.may(doc.key, name);
     const why = may.ok || (asks && may.code && UNFILLED.test(may.code)) ? undefined : refusal(may.code ?? "", may.params, kind).why;
-    actions.push({ name, title, why, asks, tone: spec.stop ? "danger" : (spec.tone ?? "plain") });
+    actions.push({ name, title, why, asks, tone: spec.stop ? "danger" : (spec.tone ?? "plain"), stop: spec.stop === true });
   }
   const ORDER = { primary: 0, plain: 1, danger: 2 };
   return actions.sort((a, b) => Number(Boolean(a.why)) - Number(Boolean(b.why)) || ORDER[a.tone] - ORDER[b.tone]);

@@ -1,6 +1,6 @@
 // What a form does with any kind's fields: which are asked, what they start with, what is missing.
-import { type FieldSpec, fieldsOf, transitionsOf } from "../kinds";
-import type { KindFile, Label } from "../types";
+import { type FieldSpec, fieldsOf, type TransitionSpec, transitionsOf } from "../kinds";
+import type { KindFile, Label, View } from "../types";
 
 /** As in the twins of flow/form. */
 const TEXT_CHARS_MAX = 2_000;
@@ -25,6 +25,14 @@ export function editFields(kind: KindFile | undefined): Record<string, FieldSpec
   const edits = (kind?.edit ?? []) as { fields?: string[] }[];
   const names = new Set(edits.flatMap((one) => one.fields ?? []));
   return Object.fromEntries(Object.entries(fieldsOf(kind)).filter(([name, spec]) => names.has(name) && spec.type !== "map"));
+}
+
+/** What a step would overwrite is shown as it stands, to be changed and not typed anew: its inputs that it writes into the field of the same name. */
+export function standing(step: TransitionSpec | undefined, doc: View | undefined): Values {
+  const names = Object.keys(step?.input ?? {}).filter((name) => step?.set?.[name]?.includes(`input.${name}`));
+  return Object.fromEntries(
+    names.map((name) => [name, doc?.[name]]).filter(([, value]) => value !== null && value !== undefined),
+  ) as Values;
 }
 
 export const blank = (value: unknown): boolean =>

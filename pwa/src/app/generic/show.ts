@@ -43,6 +43,7 @@ export function show(spec: FieldSpec | undefined, value: unknown, now: number): 
     case "duration":
       return durationText(Number(value));
     case "number":
+      if (spec?.unit === "min" && (spec.max ?? 0) >= DAY_MIN - 1 && (spec.max ?? 0) <= DAY_MIN) return minuteOfDay(Number(value));
       return [String(value), spec?.unit === "turn" ? t("unit.turn") : spec?.unit].filter(Boolean).join(" ");
     case "place": {
       const place = value as Place;
@@ -76,6 +77,13 @@ export function show(spec: FieldSpec | undefined, value: unknown, now: number): 
       if (typeof value === "object") return label(value as Label);
       return String(value);
   }
+}
+
+const DAY_MIN = 1_440;
+
+/** 480 → "08:00" */
+function minuteOfDay(minute: number): string {
+  return `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}`;
 }
 
 /** Durations are ms, shown to the minute. */
