@@ -26,8 +26,8 @@ STATEMENTS = [
         hash {bytes} NOT NULL
     )""",
     "CREATE INDEX ledger_op ON ledger (op) WHERE op IS NOT NULL",
-    "CREATE UNIQUE INDEX ledger_number ON ledger (queue, n) WHERE what IN ('op', 'again', 'lost')",
-    "CREATE INDEX ledger_queue ON ledger (queue, seq) WHERE queue IS NOT NULL",
+    "CREATE UNIQUE INDEX ledger_number ON ledger (queue, n) WHERE what <> 'verdict'",
+    "CREATE INDEX ledger_queue ON ledger (queue, seq)",
     "CREATE INDEX ledger_doc ON ledger (doc, seq) WHERE doc IS NOT NULL",
     # Salt and text of personal values; both null once erased.
     "CREATE TABLE sealed (hash TEXT PRIMARY KEY, salt {bytes}, value TEXT, erased BIGINT)",
@@ -56,6 +56,13 @@ NEVER_CHANGES = [
 ]
 
 
+NEVER_CHANGES_POSTGRES = [
+    "CREATE FUNCTION ledger_never_changes() RETURNS trigger LANGUAGE plpgsql AS"
+    " $body$ BEGIN RAISE EXCEPTION 'the ledger never changes'; END $body$",
+    "CREATE TRIGGER ledger_keeps BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger FOR EACH STATEMENT EXECUTE FUNCTION ledger_never_changes()",
+]
+
+
 async def up(tx: Any) -> None:
     """Make the tables."""
     words = {"serial": "INTEGER", "bytes": "BLOB", "without_rowid": " WITHOUT ROWID"}
@@ -63,6 +70,5 @@ async def up(tx: Any) -> None:
         words = {"serial": "BIGINT", "bytes": "BYTEA", "without_rowid": ""}
     for statement in STATEMENTS:
         await tx.run(statement.format(**words))
-    if tx.dialect == "sqlite":
-        for statement in NEVER_CHANGES:
-            await tx.run(statement)
+    for statement in NEVER_CHANGES if tx.dialect == "sqlite" else NEVER_CHANGES_POSTGRES:
+        await tx.run(statement)

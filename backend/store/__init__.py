@@ -12,17 +12,51 @@ PostgreSQL the same calls become `unnest` and `ANY`. Piccolo's tables run over t
 too.
 """
 
-from backend.store.base import Row, Store, Tx
-from backend.store.migrate import migrate
-from backend.store.sqlite import FAILURES, SqliteStore
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["FAILURES", "Row", "SqliteStore", "Store", "Tx", "migrate", "open_store"]
+from backend.store.base import DatabaseAway, DatabaseError, Row, Store, TryAgain, Tx
+from backend.store.migrate import migrate
+from backend.store.sqlite import FAILURES as _SQLITE_FAILURES
+from backend.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from backend.store.postgres import PostgresStore
+
+__all__ = [
+    "FAILURES",
+    "DatabaseAway",
+    "DatabaseError",
+    "PostgresStore",
+    "Row",
+    "SqliteStore",
+    "Store",
+    "TryAgain",
+    "Tx",
+    "migrate",
+    "open_store",
+]
+
+FAILURES = (*_SQLITE_FAILURES, DatabaseError, DatabaseAway)
+"""What the database itself raises: a full disk, a broken file, a connection that is gone."""
 
 
 def open_store(url: str) -> Store:
-    """The store at `sqlite:///path` (three slashes and a path, absolute or not). Connections open when first used. Raises ValueError for
-    another URL."""
-    scheme, _, path = url.partition(":///")
-    if scheme != "sqlite" or not path:
-        raise ValueError(f"a database URL is sqlite:///path, not {url!r}")
-    return SqliteStore(path)
+    """The store at `sqlite:///path` (three slashes and a path, absolute or not) or `postgres://user:password@host/database`. Connections
+    open when first used. Raises ValueError for another URL."""
+    scheme, _, path = url.partition("://")
+    if scheme == "sqlite" and path.startswith("/") and len(path) > 1:
+        return SqliteStore(path[1:])
+    if scheme in ("postgres", "postgresql") and path:
+        store: Store = __getattr__("PostgresStore")(url)
+        return store
+    shown = f"{scheme}://…" if "@" in path else url
+    raise ValueError(f"a database URL is sqlite:///path or postgres://user:password@host/database, not {shown!r}")
+
+
+def __getattr__(name: str) -> Any:
+    # Who keeps the plant in SQLite does not pay for the other's driver.
+    if name == "PostgresStore":
+        from backend.store.postgres import PostgresStore
+
+        return PostgresStore
+    raise AttributeError(name)

@@ -5,6 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from backend.kernel.errors import Refusal
+
+RETRY_SECONDS = 1
+
 
 class Row(Protocol):
     """A row: values by name and by position."""
@@ -36,7 +40,8 @@ class Tx(Protocol):
         ...
 
     async def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Execute a statement for each row."""
+        """Execute a statement for each row. Of the rows of one call, no two update the same: on PostgreSQL an `INSERT … VALUES ($1, $2, …)`
+        becomes one statement for all of them."""
         ...
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
@@ -76,5 +81,28 @@ class Store(Protocol):
         ...
 
 
+class DatabaseError(Exception):
+    """The database refused a statement, in its own words. SQLite's are `sqlite3.Error`."""
+
+
+class DatabaseAway(Refusal):
+    """The database cannot be reached, is restarting, or has no room or time now. Nothing of the transaction was done, unless the line broke
+    in the middle of its commit: whoever sends again finds out."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("http.unavailable", {"Retry-After": str(RETRY_SECONDS)}, seconds=RETRY_SECONDS)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class TryAgain(DatabaseAway):
+    """Another transaction was in the way (serialization, deadlock): the same work may succeed at once. Nothing of it was done."""
+
+
 current_tx: ContextVar[Any] = ContextVar("anlu_tx", default=None)
 """The transaction this task is in, for Piccolo's queries."""
+
+opened: list[Any] = []
+"""Stores of this process, the last opened last: where a Piccolo query outside any transaction goes."""

@@ -18,20 +18,28 @@ from piccolo.engine.base import BaseAtomic, BaseBatch, Engine
 from piccolo.query.base import DDL, Query
 from piccolo.querystring import QueryString
 
-from backend.store.base import current_tx
-from backend.store.sqlite import SqliteStore, SqliteTx, _opened
+from backend.store.base import Store, Tx, current_tx, opened
 
 BATCH_ROWS = 100
 
 
 class StoreEngine(Engine[Any]):
-    """Runs Piccolo's queries on the store of the running transaction, else on the one opened last."""
+    """Runs Piccolo's queries on the store of the running transaction, else on the one opened last, in its dialect."""
 
     __slots__ = ()
 
     def __init__(self) -> None:
         self.current_transaction = ContextVar("anlu_piccolo_transaction", default=None)
         super().__init__(engine_type="sqlite", min_version_number=3.35)
+
+    @property
+    def engine_type(self) -> str:
+        tx = _tx()
+        return tx.dialect if tx is not None else opened[-1].dialect if opened else "sqlite"
+
+    @engine_type.setter
+    def engine_type(self, _: str) -> None:
+        """Piccolo's own beginning sets one; the store that is open decides."""
 
     def transaction(self, *_: Any, **__: Any) -> Any:
         """A write of the store, or a savepoint where this task already writes."""
@@ -114,15 +122,16 @@ class _Atomic(BaseAtomic):
         return self.run().__await__()
 
 
-def _tx() -> SqliteTx | None:
+def _tx() -> Any:
     tx = current_tx.get()
     return tx if tx is not None and tx.open else None
 
 
-def _store() -> SqliteStore:
-    if not _opened:
+def _store() -> Store:
+    if not opened:
         raise RuntimeError("no store is open")
-    return _opened[-1]
+    store: Store = opened[-1]
+    return store
 
 
 def _transaction() -> AbstractAsyncContextManager[Any]:
@@ -140,7 +149,7 @@ async def _run(sql: str, params: list[Any]) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def _scope(reads: bool) -> AsyncIterator[SqliteTx]:
+async def _scope(reads: bool) -> AsyncIterator[Tx]:
     async with _store().read() if reads else _store().write() as tx:
         yield tx
 

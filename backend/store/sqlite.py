@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backend.kernel.errors import Refusal
-from backend.store.base import current_tx
+from backend.store.base import current_tx, opened
 
 READERS_MAX = 4
 BUSY_MS_MAX = 5_000
@@ -42,7 +42,7 @@ class SqliteStore:
         self._free = list(self._readers)
         self._one_is_free = asyncio.Semaphore(readers)
         self._closed = False
-        _opened.append(self)
+        opened.append(self)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator["SqliteTx"]:
@@ -76,8 +76,8 @@ class SqliteStore:
             await self._writer.close()
         for connection in self._readers:
             await connection.close()
-        if self in _opened:
-            _opened.remove(self)
+        if self in opened:
+            opened.remove(self)
 
     @asynccontextmanager
     async def _transaction(self, connection: "_Connection", begin: str) -> AsyncIterator["SqliteTx"]:
@@ -266,9 +266,6 @@ class _Connection:
 
 FAILURES = (sqlite3.Error, OSError)
 """What the database itself raises: a full disk, a broken file."""
-
-_opened: list[SqliteStore] = []
-"""Stores of this process, the last opened last: where a Piccolo query outside any transaction goes."""
 
 _PARAMETER = re.compile(r"\$(\d+)")
 

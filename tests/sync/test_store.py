@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from piccolo.columns import BigInt, Text
 from piccolo.table import Table
 
 from backend.kernel.errors import Refusal
-from backend.store import SqliteStore, migrate, open_store
+from backend.store import DatabaseError, PostgresStore, SqliteStore, migrate, open_store
 from backend.store.engine import ENGINE
+from backend.store.migrate import Schema
 
 
 class Fruit(Table, db=ENGINE, tablename="fruit"):
@@ -25,13 +27,41 @@ class Fruit(Table, db=ENGINE, tablename="fruit"):
     weight = BigInt()
 
 
+FRUIT = "CREATE TABLE fruit (name TEXT PRIMARY KEY, weight BIGINT NOT NULL)"
+
+
 @pytest_asyncio.fixture
-async def store(tmp_path: Path):
-    store = SqliteStore(tmp_path / "test.db", readers=2, busy_ms=200)
+async def store(store_kind: str, database: str, tmp_path: Path):
+    small = f"{database}&pool_size=3" if store_kind == "postgres" else ""
+    store = PostgresStore(small, busy_ms=200) if small else SqliteStore(tmp_path / "test.db", readers=2, busy_ms=200)
     async with store.write() as tx:
-        await tx.run("CREATE TABLE fruit (name TEXT PRIMARY KEY, weight BIGINT NOT NULL)")
+        await Schema(tx).run(FRUIT)
     yield store
     await store.close()
+
+
+@pytest_asyncio.fixture
+async def sqlite(tmp_path: Path):
+    store = SqliteStore(tmp_path / "test.db", readers=2, busy_ms=200)
+    async with store.write() as tx:
+        await tx.run(FRUIT)
+    yield store
+    await store.close()
+
+
+@asynccontextmanager
+async def another_writer(store, tmp_path: Path):
+    """Another process that writes, for as long as this lasts."""
+    if store.dialect == "postgres":
+        other = PostgresStore(store.address)
+        async with other.write():
+            yield
+        await other.close()
+        return
+    with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("COMMIT")
 
 
 async def names(store) -> list[str]:
@@ -88,7 +118,7 @@ async def test_a_reader_sees_one_moment_and_cannot_write(store):
         async with store.write() as other:
             await other.run("INSERT INTO fruit VALUES ('fig', 1)")
         assert await tx.all("SELECT * FROM fruit") == []
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises((sqlite3.OperationalError, DatabaseError)):
             await tx.run("INSERT INTO fruit VALUES ('kaki', 1)")
     assert await names(store) == ["fig"]
 
@@ -125,23 +155,20 @@ async def test_a_transaction_that_has_ended_is_of_no_use(store):
         await tx.run("INSERT INTO fruit VALUES ('fig', 1)")
 
 
-async def test_it_is_wal_full_with_foreign_keys(store):
-    async with store.write() as tx:
+async def test_it_is_wal_full_with_foreign_keys(sqlite):
+    async with sqlite.write() as tx:
         found = [(await tx.one(f"PRAGMA {name}"))[0] for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")]
     assert found == ["wal", 2, 1, 200]
 
 
 async def test_a_busy_database_is_told_as_such_again_and_again_and_leaks_no_thread(store, tmp_path: Path):
     before = threading.active_count()
-    with sqlite3.connect(tmp_path / "test.db", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    async with another_writer(store, tmp_path):
         for _ in range(4):
             with pytest.raises(Refusal) as refusal:
                 async with store.write() as tx:
                     await tx.run("INSERT INTO fruit VALUES ('fig', 1)")
             assert (refusal.value.code, refusal.value.headers["Retry-After"]) == ("http.unavailable", "1")
-        other.execute("COMMIT")
-    other.close()
     async with store.write() as tx:
         await tx.run("INSERT INTO fruit VALUES ('fig', 1)")
     assert threading.active_count() <= before
@@ -167,15 +194,12 @@ async def test_a_cancelled_write_is_undone_and_the_next_goes_on(store, tmp_path:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await names(store) == []
-    with sqlite3.connect(tmp_path / "test.db", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")  # while it is busy, too
+    async with another_writer(store, tmp_path):  # while it is busy, too
         task = asyncio.create_task(write(asyncio.Event()))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises((asyncio.CancelledError, Refusal)):
             await task
-        other.execute("COMMIT")
-    other.close()
     async with store.write() as tx:
         await tx.run("INSERT INTO fruit VALUES ('kaki', 1)")
     assert await names(store) == ["kaki"]
@@ -250,7 +274,7 @@ class TestPiccolo:
                     await Fruit.insert(Fruit(name="kaki", weight=1))
                     raise ZeroDivisionError
         assert await names(store) == ["fig"]
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises((sqlite3.IntegrityError, DatabaseError)):
             await Fruit.insert(Fruit(name="fig", weight=1))
         with pytest.raises(ZeroDivisionError):
             async with await Fruit.select().batch(batch_size=1) as batch:
@@ -259,12 +283,20 @@ class TestPiccolo:
                     raise ZeroDivisionError
 
 
+async def tables(tx) -> list[str]:
+    """Names of all tables."""
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table'"
+    if tx.dialect == "postgres":
+        query = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+    return sorted(row["name"] for row in await tx.all(query))
+
+
 class TestMigrations:
-    async def test_each_runs_once_in_its_order_and_is_recorded(self, tmp_path: Path):
+    async def test_each_runs_once_in_its_order_and_is_recorded(self, database: str, tmp_path: Path):
         folder = tmp_path / "migrations"
         folder.mkdir()
         (folder / "0001_one.py").write_text("async def up(tx):\n    await tx.run('CREATE TABLE one (a TEXT)')\n")
-        store = open_store(f"sqlite:///{tmp_path / 'x.db'}")
+        store = open_store(database)
         assert await migrate(store, folder=folder, clock=lambda: 7) == ["0001_one"]
         assert await migrate(store, folder=folder) == []
         (folder / "0002_two.py").write_text("async def up(tx):\n    await tx.run('ALTER TABLE one ADD b TEXT')\n")
@@ -273,17 +305,17 @@ class TestMigrations:
             assert [tuple(row) for row in await tx.all("SELECT name, ran_at FROM migration WHERE name = '0001_one'")] == [("0001_one", 7)]
         await store.close()
 
-    async def test_one_that_fails_leaves_the_schema_as_it_was(self, tmp_path: Path):
+    async def test_one_that_fails_leaves_the_schema_as_it_was(self, database: str, tmp_path: Path):
         folder = tmp_path / "migrations"
         folder.mkdir()
         (folder / "0001_one.py").write_text(
             "async def up(tx):\n    await tx.run('CREATE TABLE one (a TEXT)')\n    raise ZeroDivisionError\n"
         )
-        store = open_store(f"sqlite:///{tmp_path / 'x.db'}")
+        store = open_store(database)
         with pytest.raises(ZeroDivisionError):
             await migrate(store, folder=folder)
         async with store.read() as tx:
-            assert await tx.all("SELECT name FROM sqlite_schema") == []
+            assert await tables(tx) == []
         await store.close()
 
     async def test_two_with_one_number_are_a_mistake(self, tmp_path: Path):
@@ -294,14 +326,14 @@ class TestMigrations:
             await migrate(store, folder=tmp_path)
         await store.close()
 
-    async def test_ours_make_every_table_once_and_again_nothing(self, tmp_path: Path):
-        store = open_store(f"sqlite:///{tmp_path / 'x.db'}")
+    async def test_ours_make_every_table_once_and_again_nothing(self, database: str):
+        store = open_store(database)
         assert (await migrate(store))[0] == "0001_ledger"
         assert await migrate(store) == []
         await store.close()
 
 
 def test_only_urls_of_a_store_we_have_open_one():
-    for url in ("postgres://x/y", "sqlite://", "sqlite:///", "x"):
+    for url in ("postgres://", "mysql://x/y", "sqlite://", "sqlite:///", "x"):
         with pytest.raises(ValueError, match="database URL"):
             open_store(url)
