@@ -165,7 +165,8 @@ async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, An
         )
         media = Media(store, DiskStore(settings.media_path), may_read=_may_read(store, judge), caller=auth.principal, clock=clock)
         deadlines = Deadlines(judge)
-        sync = persons.sync = Sync(store, judge, keys, revocations, clock=clock, on_accepted=[media.on_accepted, deadlines.on_accepted])
+        follow = [media.on_accepted, deadlines.on_accepted]
+        sync = persons.sync = Sync(store, judge, keys, revocations, clock=clock, on_accepted=follow, on_parked=[media.on_accepted])
         await sync.start()
         watch: asyncio.Task[None] | None = None
         try:

@@ -152,7 +152,7 @@ async def _check_fork(opened: Opened, taking: Taking, have: int, known: dict[str
     if bundle.first > have + 1:
         return
     rows = await taking.tx.all(
-        "SELECT n, op FROM ledger WHERE queue = $1 AND n BETWEEN $2 AND $3 AND what IN ('op', 'again', 'lost')",
+        "SELECT n, op FROM ledger WHERE queue = $1 AND n BETWEEN $2 AND $3 AND what <> 'verdict'",
         bundle.device,
         bundle.first - 1,
         bundle.first - 1 + len(opened.said),

@@ -56,6 +56,7 @@ class Sync:
         *,
         clock: Clock = wall_clock,
         on_accepted: Sequence[Hook] = (),
+        on_parked: Sequence[Hook] = (),
         rate: Rate | None = None,
     ) -> None:
         self.store = store
@@ -67,6 +68,7 @@ class Sync:
         self.epoch = ""
         self.device = 0
         self._hooks = list(on_accepted)
+        self._parked_hooks = list(on_parked)
         self._writer = Writer(store, self._open_batch, self._done)
         self._preparing = asyncio.Semaphore(PREPARED_AT_ONCE_MAX)
         self._rate = rate or Rate(BUNDLES_PER_MINUTE)
@@ -181,7 +183,7 @@ class Sync:
         await self._writer.do(work)
 
     async def _open_batch(self, tx: Tx) -> Batch:
-        batch = Batch(tx, Rules(self.judge, self.device, self._hooks), self.clock())
+        batch = Batch(tx, Rules(self.judge, self.device, self._hooks, self._parked_hooks), self.clock())
         await batch.begin()
         return batch
 

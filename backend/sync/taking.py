@@ -6,7 +6,7 @@ in memory, and write at the end of the bundle; a `Taking` that fails leaves the 
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -98,11 +98,12 @@ class Place(msgspec.Struct):
 
 
 class Rules(msgspec.Struct):
-    """What a batch judges by: the judge, the server's own device, and who follows."""
+    """What a batch judges by: the judge, the server's own device, who follows what is accepted, and who hears of what is parked."""
 
     judge: Judge
     device: int
     hooks: Sequence[Hook] = ()
+    parked_hooks: Sequence[Hook] = ()
 
 
 class Batch:
@@ -162,6 +163,7 @@ class Taking:
         self.touched: set[str] = set()
         self.latest: dict[str, Verdict] = {}
         self.accepted: list[Accepted] = []
+        self.parked: list[Accepted] = []
         self._entries: list[Entry] = []
         self._arrived: dict[str, Entry] = {}
         self._trail: list[tuple[str, int, str, int]] = []
@@ -448,6 +450,9 @@ class Taking:
                 verdict.state, verdict.code, verdict.params = "refused", code, params
             case Parked(code, params):
                 verdict.state, verdict.code, verdict.params = "parked", code, params
+                assert op is not None
+                named = Change(media=list(_media(op)))
+                self.parked.append(Accepted(entry.seq, op, said.id, said.person, said.at, op.doc, named, {}))
         entry.state, entry.code = verdict.state, verdict.code
         entry.params = _text(verdict.params) if verdict.params else None
         entry.mark = " ".join(said.marks) or None
@@ -701,16 +706,39 @@ class Taking:
             "INSERT INTO sealed (hash, salt, value) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
             [(digest, salt, text) for digest, (salt, text) in self._sealed.items()],
         )
-        for hook in batch.rules.hooks if self.accepted else ():
+        await self._tell(batch.rules.hooks, self.accepted)
+        await self._tell(batch.rules.parked_hooks, self.parked)
+        batch.observed |= self.touched
+
+    async def _tell(self, hooks: Sequence[Hook], ops: list[Accepted]) -> None:
+        for hook in hooks if ops else ():
             try:
-                async with tx.savepoint():
-                    await hook(tx, self.accepted)
+                async with self.tx.savepoint():
+                    await hook(self.tx, ops)
             except FAILURES:
                 raise
             except Exception:
                 # What follows the ledger can be derived again; the phones' ops must not wait for it.
-                log.exception("what follows accepted ops failed")
-        batch.observed |= self.touched
+                log.exception("what follows ops failed")
+
+
+def _media(value: Any) -> Iterator[str]:
+    """The photos that an op names, wherever in it."""
+    match value:
+        case {"sha256": str(digest)} if len(digest) == 64:
+            yield digest
+        case New() | Set():
+            yield from _media(value.fields)
+        case Add():
+            yield from _media(value.item)
+        case Act():
+            yield from _media(value.input)
+        case dict():
+            for part in value.values():
+                yield from _media(part)
+        case list():
+            for part in value:
+                yield from _media(part)
 
 
 def read_op(data: bytes, queue: int, n: int, arrived: int) -> Said:

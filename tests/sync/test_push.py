@@ -467,6 +467,20 @@ class TestParking:
         assert states(await phone.push()) == [("parked", "op.unjudged"), ("ok", None)]
         assert await world.body(thing)
 
+    async def test_the_photos_that_a_parked_op_names_are_told_so_that_they_may_come(self, world: World):
+        heard = []
+
+        async def hear(tx, parked):
+            heard.extend(parked)
+
+        world.sync._parked_hooks.append(hear)
+        phone = await world.phone()
+        photo = {"sha256": "ab" * 32, "type": "image/jpeg", "size": 1, "w": 1, "h": 1}
+        key = f"thing/{world.new_id()}"
+        phone.add(key, {"media": [photo]})
+        await phone.push()
+        assert [(entry.key, entry.change.media) for entry in heard] == [(key, ["ab" * 32])]
+
 
 class TestSafeBeatsUnsafe:
     async def test_a_start_that_did_not_know_of_another_s_stop_is_refused(self, world: World):
