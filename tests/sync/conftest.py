@@ -1,4 +1,4 @@
-"""A fresh server for each test; after it the ledger verifies, and what is live is what the ledger gives."""
+"""A fresh server for each test, on either database; after it the ledger verifies, and what is live is what the ledger gives."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -15,8 +15,8 @@ from backend.sync.rebuild import differences
 
 
 @pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with World(tmp_path) as world:
+async def world(tmp_path: Path, database: str) -> AsyncIterator[World]:
+    async with World(tmp_path, url=database) as world:
         await world.sync.say(kind_document("parked"))
         yield world
         report = await verify(world.store, world.keys)

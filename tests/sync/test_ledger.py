@@ -20,6 +20,12 @@ from backend.sync.rebuild import differences, rebuild
 EVERY = (*COLUMNS, "bytes", "hash")
 
 
+@pytest.fixture
+def store_kind() -> str:
+    """Here the database is changed behind the server's back, and its file put away and back: SQLite. PostgreSQL: test_postgres.py."""
+    return "sqlite"
+
+
 async def eventful(world: World) -> None:
     """A ledger with entries of each sort."""
     phone, other = await world.phone(), await world.phone()

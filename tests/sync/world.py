@@ -112,17 +112,18 @@ class SmallJudge:
 
 
 class World:
-    """A server on a folder, with a clock that a test moves."""
+    """A server on a folder, with a clock that a test moves. Its database is the one at `url`, else a file in the folder."""
 
-    def __init__(self, folder: Path, judge: Any = None) -> None:
+    def __init__(self, folder: Path, judge: Any = None, url: str = "") -> None:
         self.folder = folder
+        self.url = url or f"sqlite:///{folder / 'anlu.db'}"
         self.now = NOW
         self.judge = judge or SmallJudge()
         self.random = itertools.count(1)
         self.accepted: list[Any] = []
 
     async def __aenter__(self) -> "World":
-        self.store = open_store(f"sqlite:///{self.folder / 'anlu.db'}")
+        self.store = open_store(self.url)
         await migrate(self.store)
         self.keys = Keys(self.folder / "keys", self.now)
         self.revocations = Revocations(self.folder / "keys" / "revocations.jsonl")
