@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from backend.store import Store, Tx
+from backend.store.tables import MetaRow
 from backend.sync import ledger
 from backend.sync.events import Hub
 from backend.sync.judge import Judge
@@ -69,7 +70,7 @@ class Puller:
                 held = sorted(set(await self.shapes(tx, person)))
                 lines: list[bytes] = []
                 if first:
-                    floor = await self._floor(tx)
+                    floor = await self._floor()
                     if any((place if isinstance(place, int) else place[0]) < floor for place in cursor.shapes.values()):
                         cursor, reset = Cursor(), True
                     head = {"epoch": self._epoch, "reset": reset, "total": await self._total(tx, cursor, held, device) + len(want)}
@@ -250,9 +251,9 @@ class Puller:
         row = await tx.one("SELECT COUNT(*) AS n FROM ledger WHERE queue = $1 AND seq > $2", device, cursor.verdicts)
         return total + (row["n"] if row is not None else 0)
 
-    async def _floor(self, tx: Tx) -> int:
+    async def _floor(self) -> int:
         """The seq up to which trails were cut: a phone that stands below it begins again."""
-        row = await tx.one("SELECT value FROM meta WHERE name = 'trail_floor'")
+        row = await MetaRow.select(MetaRow.value).where(MetaRow.name == "trail_floor").first()
         return 0 if row is None else int(row["value"])
 
     def _tag(self, content: bytes, person: str, device: int) -> bytes:

@@ -14,6 +14,7 @@ from backend.auth.revocations import Revocations
 from backend.auth.tokens import Keys, write_secret
 from backend.kernel.clock import Clock, wall_clock
 from backend.store import Store, Tx
+from backend.store.tables import LedgerRow, MetaRow
 from backend.sync import hlc, ledger
 from backend.sync.events import Hub
 from backend.sync.judge import Judge
@@ -82,12 +83,12 @@ class Sync:
         known: list[str] = msgspec.json.decode(boots.read_bytes(), type=list[str]) if boots.exists() else []
         boot = secrets.token_hex(16)
         async with self.store.write() as tx:
-            meta = {row["name"]: row["value"] for row in await tx.all("SELECT name, value FROM meta")}
+            meta = {row["name"]: row["value"] for row in await MetaRow.select()}
             before = meta.get("boot")
             last, _ = await ledger.head(tx)
             fresh = before is None and not known and not last
             seen = heads.last(self.keys)
-            went_on = before is not None and before in known and (seen is None or await _holds(tx, seen, meta.get("epoch", "")))
+            went_on = before is not None and before in known and (seen is None or await _holds(seen, meta.get("epoch", "")))
             # Both ids stand beside the keys until the database has the new one: a kill between the two is no restore.
             write_secret(boots, msgspec.json.encode([*([before] if before and before in known else []), boot]))
             values = {"boot": boot}
@@ -198,7 +199,7 @@ class Sync:
         heads.write(self.keys, heads.Head(self.epoch, seq, digest.hex()), self.clock())
 
 
-async def _holds(tx: Tx, seen: heads.Head, epoch: str) -> bool:
+async def _holds(seen: heads.Head, epoch: str) -> bool:
     """Whether the ledger has the entry whose hash was last written beside the keys."""
-    row = await tx.one("SELECT hash FROM ledger WHERE seq = $1", seen.seq)
+    row = await LedgerRow.select(LedgerRow.hash).where(LedgerRow.seq == seen.seq).first()
     return row is not None and row["hash"].hex() == seen.hash and seen.epoch == epoch

@@ -291,6 +291,25 @@ async def tables(tx) -> list[str]:
     return sorted(row["name"] for row in await tx.all(query))
 
 
+async def test_the_tables_that_piccolo_knows_are_those_that_the_migrations_make(tmp_path: Path):
+    from backend.store import tables
+
+    store = open_store(f"sqlite:///{tmp_path / 'x.db'}")
+    await migrate(store)
+    known = [table for table in vars(tables).values() if isinstance(table, type) and issubclass(table, Table) and table is not Table]
+    assert len(known) == 6
+    async with store.read() as tx:
+        for table in known:
+            made = {
+                row["name"]: (bool(row["notnull"]), bool(row["pk"])) for row in await tx.all(f"PRAGMA table_info({table._meta.tablename})")
+            }
+            said = {column._meta.name: (not column._meta.null, column._meta.primary_key) for column in table._meta.columns}
+            assert made.keys() == said.keys(), table
+            for name, (always, key) in said.items():
+                assert (made[name][0] or key, made[name][1]) == (always or key, key), (table, name)
+    await store.close()
+
+
 class TestMigrations:
     async def test_each_runs_once_in_its_order_and_is_recorded(self, database: str, tmp_path: Path):
         folder = tmp_path / "migrations"
