@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
-from tests.e2e.plants import label_of
 
 from bench import median, report
 from tests.e2e.camera import approach, rasterised, write_y4m
 from tests.e2e.harness import Phone, Plant, launch, phone
+from tests.e2e.plants import label_of
 
 SLOWED = 4
 RUNS = 9

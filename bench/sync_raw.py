@@ -68,7 +68,7 @@ def pull(reader: Client) -> int:
 
 def ours(folder: Path) -> dict[str, Any]:
     r = random.Random(1)
-    plant = Plant(folder, ANLU_PUSHES_PER_MINUTE="100000").start()
+    plant = Plant(folder).start()
     try:
         clients = [Client(plant.origin).sign_in(name) for name in PHONES]
         clients[0].pull()
@@ -87,6 +87,7 @@ def ours(folder: Path) -> dict[str, Any]:
                 refused = sum(pool.map(push, clients, ready))
                 pushes.append(time.perf_counter() - began)
             assert refused == 0
+        edits = [data for client in clients for data in client.said[-EDITS:]]
         filler = clients[0]
         for _ in range(DOCUMENTS - EDITED):
             begin(filler, area, r)
@@ -102,7 +103,7 @@ def ours(folder: Path) -> dict[str, Any]:
             "push_s": pushes,
             "pull_s": pulls,
             "documents": len(reader.docs),
-            "ops": [data for c in clients for data in c.said[-EDITS:]],
+            "ops": edits,
         }
     finally:
         plant.stop()
