@@ -207,7 +207,7 @@ def _sealed(bundle: Bundle, named: set[str]) -> dict[str, tuple[bytes, str]]:
         try:
             salt = base64.b64decode(salt_text, validate=True)
             msgspec.json.decode(text)
-        except (binascii.Error, ValueError):
+        except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
             continue
         if len(salt) == SALT_BYTES and sealed_hash(salt, text) == digest:
             kept[digest] = (salt, text)
