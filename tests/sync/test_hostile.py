@@ -85,7 +85,7 @@ async def test_twisted_bundles_are_refused_cleanly_or_taken_and_the_good_one_is_
         answer = await world.sync.push(good, phone.sign(good))
         assert answer.have == 6
     assert all(400 <= catalogue()[code].status < 500 for code in refused)
-    assert len(refused) > 2
+    assert len(refused) >= 2
     assert slowest < 5
     assert not await world.rows("SELECT * FROM parked WHERE code = 'op.unjudged'")
 
