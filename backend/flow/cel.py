@@ -195,6 +195,9 @@ def _order(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 
 
 def _in(a: Any, b: Any) -> bool:
+    """Whether it is among a list's entries, or the names of a map's."""
+    if isinstance(b, dict):
+        return _str(a) in b
     return any(_same(a, x) for x in _list(b))
 
 

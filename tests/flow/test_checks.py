@@ -1,6 +1,6 @@
 """A crane's checks, its faults and its authority to operate, over the real server."""
 
-from flow_plant import CRANE, CRANE_KEY, ITEMS, PHOTO, Plant, person
+from flow_plant import AREA, CRANE, CRANE_KEY, ITEMS, PHOTO, Plant, person
 
 BRAKE, BELL = "overhead_crane.hoist_brake", "overhead_crane.bell_lamp"
 
@@ -241,3 +241,54 @@ async def test_the_inspector_s_place_is_sealed_and_opens_to_him_and_those_who_ma
     assert await seen("inspector") == place
     assert await seen("safety") == place
     assert await seen("supervisor") is None
+
+
+async def test_a_list_made_for_another_type_begins_no_check(plant: Plant) -> None:
+    mill = await plant.ok(
+        "admin", "new", {"number": "ZJ-1", "names": {"zh": "轧机", "en": "Mill"}, "type": "rolling_mill", "area": AREA}, kind="machine"
+    )
+    said = await plant.say("inspector", "new", {"machine": mill.partition("/")[2]}, kind="check.overhead_crane")
+    assert said == ("refused", "check.other_machine")
+
+
+async def test_a_check_left_lying_over_the_end_of_its_shift_gives_nothing(plant: Plant) -> None:
+    check = await plant.begin()
+    await plant.answer(check)
+    plant.later(12 * 60)
+    await plant.ok("inspector", "act", check, "finish")
+    view = await plant.world.view(check)
+    assert (view["status"], view["authority"], view.get("authority_until")) == ("passed", "over", None)
+    assert await authority(plant) is None
+
+
+async def test_a_check_over_the_handover_counts_for_the_shift_it_began_in(plant: Plant) -> None:
+    plant.world.now = 1_760_011_200_000 - 40 * 60_000
+    check = await plant.begin()
+    await plant.answer(check)
+    plant.later(20)
+    await plant.ok("inspector", "act", check, "finish")
+    assert await authority(plant) == 1_760_011_200_000
+
+
+async def test_a_repair_proven_before_the_fault_was_reported_again_does_not_clear_it(plant: Plant) -> None:
+    await plant.check((BRAKE,))
+    plant.later()
+    offline = await plant.phone("supervisor")
+    offline.act(CRANE_KEY, "clear", key=BRAKE, media=PHOTO)
+    plant.later(10)
+    await plant.check((BRAKE,), "worker")
+    (verdict,) = (await offline.push_new()).verdicts
+    assert (verdict.state, verdict.code) == ("refused", "machine.fault_newer")
+    assert [fault["key"] for fault in (await plant.crane())["open_faults"]] == [BRAKE]
+
+
+async def test_an_older_report_of_a_fault_that_arrives_late_does_not_make_it_older(plant: Plant) -> None:
+    late = await plant.phone("inspector")
+    check = late.new({"machine": CRANE, "mode": "pre_shift"}, kind="check.overhead_crane")
+    late.add(check, {"item": BRAKE, "verdict": "bad", "media": [PHOTO]}, "answers")
+    plant.later(10)
+    await plant.check((BRAKE,), "worker")
+    (fault,) = (await plant.crane())["open_faults"]
+    await late.push_new()
+    assert (await plant.crane())["open_faults"] == [fault]
+    assert len(await plant.documents("hazard")) == 2

@@ -342,7 +342,7 @@ const FUNCTIONS: Record<string, [args: number, call: Function]> = {
   le: [2, (a, b) => compare(a, b) <= 0],
   gt: [2, (a, b) => compare(a, b) > 0],
   ge: [2, (a, b) => compare(a, b) >= 0],
-  in: [2, (a, b) => list(b).some((one) => same(a, one))],
+  in: [2, (a, b) => (isMap(b) ? hasOwn(b, str(a)) : list(b).some((one) => same(a, one)))],
   at: [2, at],
   has: [2, has],
   any: [1, (a) => a],
