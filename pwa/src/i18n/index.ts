@@ -2,6 +2,7 @@
 // A text with " | " has two forms, chosen by `n`: "one thing | {n} things".
 import { ref, shallowRef } from "vue";
 import type { KindFile, Label, Lang } from "../app/types";
+import { moved, plantTime } from "./zone";
 import zh from "./zh";
 
 export type Key = keyof typeof zh;
@@ -122,27 +123,28 @@ export function refusal(code: string, params: Params = {}, kind?: KindFile): { w
 const two = (n: number): string => String(n).padStart(2, "0");
 
 export function clock(ms: number): string {
-  const d = new Date(ms);
-  return `${two(d.getHours())}:${two(d.getMinutes())}`;
+  const { hour, minute } = plantTime(ms);
+  return `${two(hour)}:${two(minute)}`;
 }
+
+const inWords = (ms: number, options: Intl.DateTimeFormatOptions): string =>
+  new Intl.DateTimeFormat(locale(), { ...options, timeZone: "UTC" }).format(moved(ms));
 
 /** "11月21日 星期六", "Sat 21 Nov" */
 export function dateWords(ms: number): string {
-  if (lang.value === "en")
-    return new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short" }).format(ms).replace(",", "");
-  const words = (options: Intl.DateTimeFormatOptions): string => new Intl.DateTimeFormat("zh-CN", options).format(ms);
-  return `${words({ month: "long", day: "numeric" })} ${words({ weekday: "long" })}`;
+  if (lang.value === "en") return inWords(ms, { weekday: "short", day: "numeric", month: "short" }).replace(",", "");
+  return `${inWords(ms, { month: "long", day: "numeric" })} ${inWords(ms, { weekday: "long" })}`;
 }
 
 /** "14:06" today, "11月20日 14:06" before, with the year when it is another. */
 export function when(ms: number, now: number): string {
-  const d = new Date(ms);
-  const n = new Date(now);
-  if (d.toDateString() === n.toDateString()) return clock(ms);
+  const d = plantTime(ms);
+  const n = plantTime(now);
+  if (d.year === n.year && d.month === n.month && d.day === n.day) return clock(ms);
   const date =
-    d.getFullYear() === n.getFullYear()
-      ? new Intl.DateTimeFormat(locale(), { month: lang.value === "zh" ? "long" : "short", day: "numeric" }).format(ms)
-      : new Intl.DateTimeFormat(locale(), { year: "numeric", month: "short", day: "numeric" }).format(ms);
+    d.year === n.year
+      ? inWords(ms, { month: lang.value === "zh" ? "long" : "short", day: "numeric" })
+      : inWords(ms, { year: "numeric", month: "short", day: "numeric" });
   return `${date} ${clock(ms)}`;
 }
 

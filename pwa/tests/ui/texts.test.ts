@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { ago, bytes, fill, hoursMinutes, refusal, setLang, span, t } from "../../src/i18n";
+import { ago, bytes, clock, dateWords, fill, hoursMinutes, refusal, setLang, span, t, when } from "../../src/i18n";
 import en from "../../src/i18n/en";
 import zh from "../../src/i18n/zh";
+import { fromPlantTime, plantTime, zone } from "../../src/i18n/zone";
 
 const walk = (folder: string): string[] =>
   readdirSync(folder).flatMap((name) => {
@@ -101,4 +102,22 @@ test("a refusal names steps and fields as the kind does", async () => {
   expect(said).not.toContain("due_at");
   const state = refusal("flow.wrong_state", { transition: "assign", status: "closed" }, kind).why;
   expect(state).not.toMatch(/assign|closed/);
+});
+
+test("dates and hours are the plant's, whatever zone the phone is set to", async () => {
+  const at = Date.UTC(2026, 10, 21, 20, 45);
+  for (const minutes of [480, -210, 0]) {
+    zone.value = minutes;
+    expect(fromPlantTime(plantTime(at))).toBe(at);
+  }
+  zone.value = 480;
+  expect(clock(Date.UTC(2026, 10, 21, 12, 0))).toBe("20:00");
+  expect(clock(at)).toBe("04:45");
+  expect(dateWords(at)).toBe("11月22日 星期日");
+  expect(when(at, Date.UTC(2026, 10, 22, 1, 0))).toBe("04:45");
+  expect(when(at, Date.UTC(2026, 10, 22, 17, 0))).toBe("11月22日 04:45");
+  await setLang("en");
+  expect(dateWords(at)).toBe("Sun 22 Nov");
+  zone.value = null;
+  expect(fromPlantTime(plantTime(at))).toBe(at);
 });
