@@ -57,9 +57,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: Annotated[
         str,
         _doc(
-            "数据库地址；空着则是数据文件夹里的 anlu.db。",
-            "Database URL; empty means anlu.db in the data folder.",
-            "sqlite:////var/lib/anlu/anlu.db",
+            "数据库地址：SQLite 文件或 PostgreSQL；空着则是数据文件夹里的 anlu.db。"
+            "可加 pool_size（连接数，默认 10）；经 pgbouncer 事务模式时加 statement_cache_size=0。",
+            "Database URL, a file of SQLite or PostgreSQL; empty means anlu.db in the data folder."
+            " It takes pool_size (connections, 10) and, behind pgbouncer in transaction mode, statement_cache_size=0.",
+            "postgres://anlu:secret@db.example.com:5432/anlu?pool_size=10",
         ),
     ] = ""
     media: Annotated[
@@ -242,11 +244,11 @@ def _check(settings: Settings, origin: dict[str, str]) -> None:
                 f"应为 https://主机名 这样的地址，不带路径，现为“{settings.origin}”。",
                 f"it is an address like https://host without a path, not “{settings.origin}”.",
             )
-    if settings.database and not settings.database.startswith("sqlite:///"):
+    if settings.database and not settings.database.startswith(("sqlite:///", "postgres://", "postgresql://")):
         raise wrong(
             "database",
-            f"应为 sqlite:///文件路径，现为“{_without_password(settings.database)}”。",
-            f"it is sqlite:///path, not “{_without_password(settings.database)}”.",
+            f"应为 sqlite:///文件路径 或 postgres://用户:密码@主机/数据库，现为“{_without_password(settings.database)}”。",
+            f"it is sqlite:///path or postgres://user:password@host/database, not “{_without_password(settings.database)}”.",
         )
     if "://" in settings.media:
         raise wrong(

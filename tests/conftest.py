@@ -7,7 +7,6 @@ test wants it.
 
 import asyncio
 import os
-import shutil
 import subprocess
 import tempfile
 import warnings
@@ -42,8 +41,8 @@ class Databases:
 
     def stop(self) -> None:
         if self._server is not None:
+            # The last of the run's workers ends it and deletes its folder.
             self._server.cleanup()
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
         if self._server is not None:
