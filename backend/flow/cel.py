@@ -20,6 +20,7 @@ NUMBER_MAX = 2**53 - 1
 MATCHED_CHARS_MAX = 1_000
 EARTH_RADIUS_M = 6_371_008.8
 DAY_MS = 86_400_000
+PROOF_DRAWS = 2**32
 
 
 class RuleFailed(Exception):
@@ -385,6 +386,13 @@ def _open_items(answers: Any) -> list[str]:
     return [name for name in _around().items if name not in answered]
 
 
+def _proof_items(check: Any, ratio: Any) -> list[str]:
+    """Ids of the items of this check that want a photo though they are normal: each with the chance `ratio`. Which ones follows from the
+    check's id: nobody knows before it begins, and phone and server agree."""
+    share = _num(ratio) * PROOF_DRAWS
+    return [name for name in _around().items if int(ids.derived(f"proof:{_str(check)}:{name}")[:8], 16) < share]
+
+
 def _spawned(name: Any) -> str:
     """The id of the document that this op brings about under `name`."""
     return ids.spawned(_around().op_id, _str(name))
@@ -459,6 +467,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "item": _item,
     "check_items": _check_items,
     "open_items": _open_items,
+    "proof_items": _proof_items,
     "spawned": _spawned,
 }
 _FUNCTIONS = {name: _caught(function) for name, function in _PLAIN.items()}

@@ -49,6 +49,7 @@ FUNCTIONS: dict[str, tuple[int, int, str]] = {
     "check_item": (1, 1, "map"),
     "check_items": (0, 0, "list"),
     "open_items": (1, 1, "list"),
+    "proof_items": (2, 2, "list"),
     "spawned": (1, 1, "str"),
 }
 """Name → fewest and most arguments (the receiver counts), and what it gives."""

@@ -1,6 +1,6 @@
 """What a kind file says. Twin of pwa/src/flow/kind.ts; the wire form is the same, as JSON, with `extends` resolved."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -211,11 +211,30 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     years: float
 
 
+class CheckOption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a choice may be; `ok`: it is normal."""
+
+    value: str
+    title: Label
+    ok: bool
+
+
+class CheckCondition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A case in which a number has other bounds. What is not named is open."""
+
+    id: str
+    title: Label
+    min: float | None = None
+    max: float | None = None
+
+
 class CheckItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of a check list. `yes` is normal; a number is bad outside [min, max]; `dwell_s` is the shortest plausible time, which is
-    flagged and not refused.
+    """One line of a check list. `yes` is normal; a number is bad outside [min, max], or outside those of the condition that was named;
+    `dwell_s` is the shortest plausible time, which is flagged and not refused.
 
     `law_scope`: direct (the clause asks for this thing), general (it gives the general duty), none (good practice).
+    `plant_sets_limit`: the figure is a placeholder, or there is none, until the plant's own stands in a limit (see `bound_key`).
+    `limit_sure` rates the figure where `sure` rates the requirement.
     """
 
     id: str
@@ -232,11 +251,15 @@ class CheckItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: str | None = None
     min: float | None = None
     max: float | None = None
-    options: Any = None
+    options: list[CheckOption] = []
+    conditions: list[CheckCondition] = []
     plant_sets_limit: bool = False
     limit_sure: Literal["A", "B", "C"] | None = None
-    max_if: Any = None
-    min_if_mode: Any = None
+
+
+def bound_key(item: str, bound: str, condition: str | None = None) -> str:
+    """The name of the limit that stands over a check item's bound (`min` or `max`), where there is such a limit."""
+    return ".".join(["check", item, *([condition] if condition else []), bound])
 
 
 class Checklist(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -294,6 +317,7 @@ class CompiledKind:
         self.kind = kind
         self._programs: dict[tuple[str, str], Program | CelSyntax] = {}
         self._scopes: dict[str, Scope] = {}
+        self._within: tuple[Mapping[str, float], dict[str, dict[str, Any]]] | None = None
 
     @property
     def name(self) -> str:
@@ -306,8 +330,18 @@ class CompiledKind:
 
     @cached_property
     def items(self) -> dict[str, dict[str, Any]]:
-        """The check list by id, as rules see it."""
+        """The check list by id, as its file has it."""
         return {item.id: msgspec.to_builtins(item) for item in self.kind.items}
+
+    def items_within(self, limits: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+        """The check list by id, as rules see it: the plant's limits stand over the file's bounds."""
+        if not self.items:
+            return self.items
+        held = self._within
+        if held is None or held[0] is not limits:
+            # Limits change seldom and are asked for with every rule: the answer is kept as long as they are the same.
+            held = self._within = (limits, {name: _within(item, limits) for name, item in self.items.items()})
+        return held[1]
 
     @cached_property
     def checklist(self) -> dict[str, Any]:
@@ -356,6 +390,15 @@ class CompiledKind:
                 scope["value"] = None
             found = self._scopes[where] = scope
         return found
+
+
+def _within(item: dict[str, Any], limits: Mapping[str, float]) -> dict[str, Any]:
+    def bounds(of: dict[str, Any], condition: str | None) -> dict[str, Any]:
+        return {bound: limits.get(bound_key(item["id"], bound, condition), of[bound]) for bound in ("min", "max")}
+
+    if item["type"] != "number":
+        return item
+    return {**item, **bounds(item, None), "conditions": [{**one, **bounds(one, one["id"])} for one in item["conditions"]]}
 
 
 def rules(kind: Kind) -> Iterator[tuple[str, Cel, str]]:

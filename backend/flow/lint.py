@@ -455,10 +455,19 @@ class _Linter:
                 yield where, f"names a source that is not there: {item.law.id}"
             if item.type == "number" and not item.unit:
                 yield where, "a number has a unit"
-            for label in (item.title, item.hint):
+            if {option.ok for option in item.options} != ({True, False} if item.type == "choice" else set()):
+                yield where, "a choice, and nothing else, has options that are normal and options that are not"
+            if item.conditions and item.type != "number":
+                yield where, "only a number's bounds depend on a condition"
+            for label in (item.title, item.hint, *(o.title for o in item.options), *(c.title for c in item.conditions)):
                 if not HAN.search(label.zh) or not label.en or HAN.search(label.en):
                     yield where, "lacks words"
         modes = kind.fields["mode"].of if "mode" in kind.fields else None
+        for name, label in kind.checklist.equipment_types.items() if kind.checklist else ():
+            if not HAN.search(label.zh) or not label.en or HAN.search(label.en):
+                yield f"checklist.equipment_types.{name}", "lacks words"
+        if kind.checklist and "mode" in kind.fields and kind.fields["mode"].default not in kind.checklist.modes:
+            yield "fields.mode.default", "is none of the list's occasions"
         for mode in kind.checklist.modes if kind.checklist else ():
             if not isinstance(modes, dict) or mode not in modes:
                 yield "checklist.modes", f"no such occasion: {mode}"

@@ -14,7 +14,7 @@ import msgspec
 import yaml
 
 from backend.flow.judge import PLANT_KEY, FlowJudge
-from backend.flow.kind import CompiledKind, compile_kind, pack_source
+from backend.flow.kind import CompiledKind, bound_key, compile_kind, pack_source
 from backend.kernel.ids import SERVER_AUTHOR, derived, kind_document
 from backend.store import Store
 from backend.sync.op import New, Op
@@ -141,8 +141,35 @@ def _new_kinds(held: dict[str, Any]) -> list[New]:
 
 
 def _limits() -> list[New]:
-    content = read_yaml(BACKEND / "flow/limits.yaml")
+    content: dict[str, dict[str, Any]] = read_yaml(BACKEND / "flow/limits.yaml") | plant_limits()
     return [_server_new(f"limit/{derived(f'limit:{name}')}", 1, {"name": name, **fields}) for name, fields in content.items()]
+
+
+BOUNDS = {"min": ("最小值", "lowest"), "max": ("最大值", "highest")}
+
+
+def plant_limits() -> dict[str, dict[str, Any]]:
+    """The limits that stand over the check items whose figure the plant must set, by name: with the list's placeholder as value, or with
+    none, and then for both bounds."""
+    found: dict[str, dict[str, Any]] = {}
+    for compiled in file_kinds():
+        for item in compiled.kind.items:
+            if not item.plant_sets_limit:
+                continue
+            given = {bound: getattr(item, bound) for bound in BOUNDS if getattr(item, bound) is not None}
+            for bound in given or BOUNDS:
+                zh, en = BOUNDS[bound]
+                of = compiled.kind.title
+                fields = {
+                    "title": {"zh": f"{of.zh}：{item.title.zh}（{zh}）", "en": f"{of.en}: {item.title.en} ({en})"},
+                    "value": given.get(bound),
+                    "unit": item.unit,
+                    "law": item.law and item.law.id,
+                    "clause": item.law and item.law.clause,
+                    "sure": item.limit_sure or item.sure,
+                }
+                found[bound_key(item.id, bound)] = {name: value for name, value in fields.items() if value is not None}
+    return found
 
 
 def _server_new(key: str, version: int, fields: dict[str, Any]) -> New:

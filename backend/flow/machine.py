@@ -361,7 +361,7 @@ def _surroundings(kind: CompiledKind, env: Env) -> Surroundings:
         has=env.actor.has,
         anywhere=env.actor.anywhere,
         limits=env.limits,
-        items=kind.items,
+        items=kind.items_within(env.limits),
         op_id=env.op_id,
         zone_offset_min=plant.get("zone_offset_min"),
         shifts=plant.get("shifts") or [],

@@ -243,12 +243,14 @@ async def test_the_inspector_s_place_is_sealed_and_opens_to_him_and_those_who_ma
     assert await seen("supervisor") is None
 
 
-async def test_a_list_made_for_another_type_begins_no_check(plant: Plant) -> None:
+async def test_a_list_made_for_another_type_or_occasion_begins_no_check(plant: Plant) -> None:
     mill = await plant.ok(
         "admin", "new", {"number": "ZJ-1", "names": {"zh": "轧机", "en": "Mill"}, "type": "rolling_mill", "area": AREA}, kind="machine"
     )
     said = await plant.say("inspector", "new", {"machine": mill.partition("/")[2]}, kind="check.overhead_crane")
     assert said == ("refused", "check.other_machine")
+    said = await plant.say("inspector", "new", {"machine": CRANE, "mode": "pre_cast"}, kind="check.overhead_crane")
+    assert said == ("refused", "check.mode_of_another_list")
 
 
 async def test_a_check_left_lying_over_the_end_of_its_shift_gives_nothing(plant: Plant) -> None:

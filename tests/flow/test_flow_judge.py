@@ -152,7 +152,7 @@ async def test_two_persons_change_a_limit(plant: Plant) -> None:
     seen = await plant.world.view(limit)
     assert (seen["value"], seen["status"], seen["proposed"]) == (80, "in_force", None)
     async with plant.world.store.read() as tx:
-        assert (await plant.world.judge.env(TxDocs(tx), SERVER_AUTHOR, 0)).limits == {"check.distance_m": 80}
+        assert (await plant.world.judge.env(TxDocs(tx), SERVER_AUTHOR, 0)).limits["check.distance_m"] == 80
 
 
 async def test_a_parked_op_is_decided_by_somebody_else(plant: Plant) -> None:
@@ -253,21 +253,21 @@ async def test_another_check_list_is_data_only(plant: Plant, tmp_path: Path) -> 
     base = load.BACKEND / "domains/equipment/kinds/check.base.yaml"
     (tmp_path / base.name).write_text(base.read_text("utf-8"), "utf-8")
     crane = load.read_yaml(base.with_name("check.overhead_crane.yaml"))
-    ladle = {
+    tundish = {
         **{name: crane[name] for name in ("extends", "version", "sources")},
-        "kind": "check.ladle",
-        "title": {"zh": "钢水罐检查", "en": "Ladle check"},
-        "checklist": {**crane["checklist"], "id": "ladle", "modes": ["pre_use"]},
-        "items": [{**crane["items"][0], "id": "ladle.lining"}],
+        "kind": "check.tundish",
+        "title": {"zh": "中间罐检查", "en": "Tundish check"},
+        "checklist": {**crane["checklist"], "id": "tundish", "modes": ["pre_use"]},
+        "items": [{**crane["items"][0], "id": "tundish.lining"}],
     }
-    (tmp_path / "check.ladle.yaml").write_text(yaml.safe_dump(ladle, allow_unicode=True), "utf-8")
-    content = load.read_kind(tmp_path / "check.ladle.yaml")
+    (tmp_path / "check.tundish.yaml").write_text(yaml.safe_dump(tundish, allow_unicode=True), "utf-8")
+    content = load.read_kind(tmp_path / "check.tundish.yaml")
     kind = compile_kind(content).kind
     assert "extends" not in content
     assert kind.transitions["finish"].needs
     fields = {"name": kind.kind, "number": 1, "title": msgspec.to_builtins(kind.title), **pack_source(kind)}
     await plant.world.sync.say(New(0, 0, 0, SERVER_AUTHOR, f"kind/{kind_document(kind.kind, 1)}", 1, fields))
-    check = await plant.ok("worker", "new", {"machine": CRANE, "mode": "pre_use"}, kind="check.ladle")
-    await plant.ok("worker", "add", check, {"item": "ladle.lining", "verdict": "ok"}, "answers")
+    check = await plant.ok("worker", "new", {"machine": CRANE, "mode": "pre_use"}, kind="check.tundish")
+    await plant.ok("worker", "add", check, {"item": "tundish.lining", "verdict": "ok"}, "answers")
     await plant.ok("worker", "act", check, "finish")
     assert (await plant.world.view(check))["authority"] == "given"

@@ -1,7 +1,7 @@
 // Runs rules: the only module that touches the CEL engine. Twin of backend/flow/cel.py. Heavy: the app loads it after the first paint.
 import "./oldest";
 import { Environment } from "@marcbachmann/cel-js";
-import { spawned } from "../sync/ids";
+import { derived, spawned } from "../sync/ids";
 import { hasOwn } from "../sync/op";
 import { BARE, checkPattern, read, type Scope, type Text } from "./celtext";
 
@@ -324,6 +324,14 @@ function openItems(answers: unknown): string[] {
   return [...around().items.keys()].filter((name) => !answered.has(name));
 }
 
+const PROOF_DRAWS = 2 ** 32;
+
+/** Ids of the items that want a photo though they are normal. */
+function proofItems(check: unknown, ratio: unknown): string[] {
+  const share = num(ratio) * PROOF_DRAWS;
+  return [...around().items.keys()].filter((name) => Number.parseInt(derived(`proof:${str(check)}:${name}`).slice(0, 8), 16) < share);
+}
+
 type Function = (...args: unknown[]) => unknown;
 
 const times =
@@ -378,6 +386,7 @@ const FUNCTIONS: Record<string, [args: number, call: Function]> = {
   item: [2, item],
   check_items: [0, () => [...around().items.values()].map(doubles)],
   open_items: [1, openItems],
+  proof_items: [2, proofItems],
   spawned: [1, (name) => spawned(around().opId, str(name))],
 };
 

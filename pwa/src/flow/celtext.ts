@@ -35,6 +35,7 @@ export const FUNCTIONS: Readonly<Record<string, readonly [number, number, Type]>
   check_item: [1, 1, "map"],
   check_items: [0, 0, "list"],
   open_items: [1, 1, "list"],
+  proof_items: [2, 2, "list"],
   spawned: [1, 1, "str"],
 };
 /** Functions that may also be written `a.f(b)`. */

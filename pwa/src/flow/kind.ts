@@ -134,6 +134,19 @@ export interface Transition extends Does {
   tone?: "primary" | "plain" | "danger";
 }
 
+export interface CheckOption {
+  value: string;
+  title: Label;
+  ok: boolean;
+}
+
+export interface CheckCondition {
+  id: string;
+  title: Label;
+  min: number | null;
+  max: number | null;
+}
+
 export interface CheckItem {
   id: string;
   title: Label;
@@ -149,11 +162,24 @@ export interface CheckItem {
   unit: string | null;
   min: number | null;
   max: number | null;
-  options: unknown;
+  options: CheckOption[];
+  conditions: CheckCondition[];
   plant_sets_limit: boolean;
   limit_sure: "A" | "B" | "C" | null;
-  max_if: unknown;
-  min_if_mode: unknown;
+}
+
+/** The name of the limit that stands over a check item's bound, where there is such a limit. */
+export const boundKey = (item: string, bound: "min" | "max", condition?: string): string =>
+  ["check", item, ...(condition ? [condition] : []), bound].join(".");
+
+/** A check item as rules and screens see it: the plant's limits stand over the file's bounds. */
+export function within(item: CheckItem, limits: Readonly<Record<string, number>>): CheckItem {
+  const bounds = (of: CheckItem | CheckCondition, condition?: string) => ({
+    min: limits[boundKey(item.id, "min", condition)] ?? of.min,
+    max: limits[boundKey(item.id, "max", condition)] ?? of.max,
+  });
+  if (item.type !== "number") return item;
+  return { ...item, ...bounds(item), conditions: item.conditions.map((one) => ({ ...one, ...bounds(one, one.id) })) };
 }
 
 export interface Checklist {
@@ -208,6 +234,9 @@ const CHECKLIST = [
 ];
 const ACTOR = ["id", "roles", "server"];
 
+type Items = ReadonlyMap<string, Record<string, unknown>>;
+const UNSAID = { options: [], conditions: [], plant_sets_limit: false, limit_sure: null, unit: null, min: null, max: null };
+
 /** A kind that is ready to run. Each rule is compiled once, when it is first needed. */
 export class CompiledKind {
   readonly name: string;
@@ -216,8 +245,9 @@ export class CompiledKind {
   readonly fields: Fields;
   readonly sets: Record<string, SetSpec>;
   readonly transitions: Record<string, Transition>;
-  /** The check list by id, as rules see it. */
-  readonly items: ReadonlyMap<string, Record<string, unknown>>;
+  /** The check list by id, as its file has it. */
+  readonly items: ReadonlyMap<string, CheckItem>;
+  private within: { limits: Readonly<Record<string, number>>; items: Items } | null = null;
   /** Names of the fields that hold personal values. */
   readonly personal: string[];
   private readonly programs = new Map<string, Program | CelSyntax>();
@@ -229,8 +259,15 @@ export class CompiledKind {
     this.fields = kind.fields ?? {};
     this.sets = kind.sets ?? {};
     this.transitions = kind.transitions ?? {};
-    this.items = new Map((kind.items ?? []).map((item) => [item.id, item as unknown as Record<string, unknown>]));
+    this.items = new Map((kind.items ?? []).map((item) => [item.id, { ...UNSAID, ...item }]));
     this.personal = Object.keys(this.fields).filter((name) => this.fields[name]?.personal);
+  }
+
+  /** The check list by id, as rules see it: the plant's limits stand over the file's bounds. */
+  itemsWithin(limits: Readonly<Record<string, number>>): Items {
+    if (this.within?.limits !== limits)
+      this.within = { limits, items: new Map([...this.items].map(([name, item]) => [name, { ...within(item, limits) }])) };
+    return this.within.items;
   }
 
   /** The rule, compiled. `where`: `doc`, `new`, `set:<name>`, `act:<name>`, and ` value` after it for a `check`. Throws CelSyntax. */

@@ -404,7 +404,7 @@ function surroundings(kind: CompiledKind, env: Env): Surroundings {
     has: (cap, area) => has(env.actor, cap, area),
     anywhere: (cap) => anywhere(env.actor, cap),
     limits: env.limits ?? {},
-    items: kind.items,
+    items: kind.itemsWithin(env.limits ?? {}),
     opId: env.opId ?? "",
     zoneOffsetMin: (plant.zone_offset_min as number | null | undefined) ?? null,
     shifts: (plant.shifts as Surroundings["shifts"] | null | undefined) ?? [],
