@@ -115,9 +115,11 @@ async def take_bundle(opened: Opened, taking: Taking, revocations: Revocations, 
     fresh = [one for one in opened.said if one.n > have and one.id not in known]
     retired = known_device is not None and known_device.retired_at is not None
     await taking.read_ahead([one.op for one in fresh if one.op is not None])
+    queue_revoked = retired or revocations.device(queue)
     for one in fresh:
         if one.op is not None:
-            await _prove(one, one.op, opened, taking, revocations, retired or revocations.device(queue))
+            one.person = one.op.author if isinstance(one.op.author, str) else await _anonymous(one.op.author, taking)
+            _prove(one, one.op, opened, revocations, queue_revoked)
             one.receipt = opened.receipts.get(one.id)
     for one in opened.said:
         stands = known.get(one.id)
@@ -166,17 +168,17 @@ async def _check_fork(opened: Opened, taking: Taking, have: int, known: dict[str
             raise Refusal("device.forked", have=have)
 
 
-async def _prove(one: Said, op: Op, opened: Opened, taking: Taking, revocations: Revocations, queue_revoked: bool) -> None:
-    """Find out who speaks, and whether that is proven."""
-    if isinstance(op.author, Sealed):
-        text = await taking.opened(op.author.sealed)
-        try:
-            person = None if text is None else msgspec.json.decode(text, type=str)
-        except msgspec.DecodeError:
-            person = None
-        one.person = person or ""
-    else:
-        one.person = op.author
+async def _anonymous(author: Sealed, taking: Taking) -> str:
+    """The person whose name was sealed; empty where it did not come, was erased, or is no name."""
+    text = await taking.opened(author.sealed)
+    try:
+        return "" if text is None else msgspec.json.decode(text, type=str)
+    except msgspec.DecodeError:
+        return ""
+
+
+def _prove(one: Said, op: Op, opened: Opened, revocations: Revocations, queue_revoked: bool) -> None:
+    """Find out whether it is proven who speaks."""
     if queue_revoked or revocations.device(op.device):
         one.unproven, one.why_unproven = "device.revoked", "revoked"
     elif revocations.person(one.person):

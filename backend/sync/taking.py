@@ -38,8 +38,8 @@ class Verdict(msgspec.Struct, omit_defaults=True):
 
 
 class Accepted(msgspec.Struct):
-    """An accepted op, for those who follow the ledger: `key` and `body` are the document's, after it; `at` its time in Unix ms, at most
-    the arrival."""
+    """An accepted op, for those who follow the ledger: `key` and `body` are the document's, as its bundle leaves it; `at` its time in Unix
+    ms, at most the arrival."""
 
     seq: int
     op: Op
@@ -222,7 +222,6 @@ class Taking:
 
     def place(self, device: int) -> Place:
         """Where a device stands; `places` has fetched it."""
-        self.placed.add(device)
         return self.batch.places[device]
 
     async def _load(self, keys: Iterable[str]) -> None:
@@ -377,7 +376,7 @@ class Taking:
         """The outcome for an op as things stand, and what it awaits if it parks."""
         op = said.op
         assert op is not None
-        doc = await self.get(op.doc)
+        doc = self.batch.docs[op.doc] if op.doc in self.batch.docs else await self.get(op.doc)
         stop = isinstance(op, Act) and doc is not None and self.judge.is_stop(op, doc)
         if said.unproven and not stop:
             why = {"why": said.why_unproven} if said.why_unproven else {}
@@ -417,19 +416,15 @@ class Taking:
     async def _settle(self, what: str, said: Said, outcome: Outcome, awaits: str | None = None, depth: int = 0) -> None:
         """Write the verdict, do what it says, and let follow what follows."""
         op = said.op
-        entry = Entry(
-            seq=self._next(),
-            what=what,
-            at=self.batch.now,
-            op=said.id,
-            queue=said.queue,
-            n=said.n,
-            device=said.queue if op is None else op.device,
-            author=None if op is None else _author(op),
-            doc=None if op is None else op.doc,
-            e=None if op is None else said.e,
-            data=said.data if what == "op" else None,
-        )
+        batch = self.batch
+        batch.seq += 1
+        entry = Entry(batch.seq, what, batch.now, said.id, said.queue, said.n)
+        if what == "op":
+            entry.data = said.data
+        if op is None:
+            entry.device = said.queue
+        else:
+            entry.device, entry.author, entry.doc, entry.e = op.device, _author(op), op.doc, said.e
         verdict = Verdict(said.id, said.n, entry.seq, "ok")
         match outcome:
             case Change():
@@ -444,7 +439,7 @@ class Taking:
                     await self._load_stops([op.doc])
                     self._stops[op.doc].append(place)
                     self._new_stops.append((op.doc, *place))
-                body = self.batch.docs[op.doc].body  # type: ignore[union-attr]
+                body = batch.docs[op.doc].body  # type: ignore[union-attr]
                 self.accepted.append(Accepted(entry.seq, op, said.id, said.person, said.at, op.doc, outcome, body))
             case Refused(code, params):
                 verdict.state, verdict.code, verdict.params = "refused", code, params
@@ -457,10 +452,11 @@ class Taking:
         entry.params = _text(verdict.params) if verdict.params else None
         entry.mark = " ".join(said.marks) or None
         self._append(entry)
-        self._marks[said.id] = said.marks
+        if said.marks:
+            self._marks[said.id] = said.marks
         self.latest[said.id] = verdict
         if what == "verdict":
-            self.batch.told.add(said.queue)
+            batch.told.add(said.queue)
         if isinstance(outcome, Parked):
             assert op is not None
             await self._park(said, op, outcome, awaits, entry, depth)
@@ -472,9 +468,9 @@ class Taking:
     def _apply(self, said: Said, op: Op, change: Change, seq: int) -> bytes:
         """Change the document as the op says; the patch that says what has changed."""
         e, device = said.e, said.clock_device
-        items = {
-            name: {item_id: merge.stamp(item, op.author, said.at) for item_id, item in put.items()} for name, put in change.items.items()
-        }
+        items: dict[str, dict[str, Any]] = {}
+        for name, put in change.items.items():
+            items[name] = {item_id: merge.stamp(item, op.author, said.at) for item_id, item in put.items()}
         self.touched.add(op.doc)
         if op.doc.startswith("kind/"):
             self.batch.newest.clear()
