@@ -149,3 +149,45 @@ def test_a_crane_checked_without_a_network_is_on_the_server_once_and_out_of_use_
     stored = office.http.get(f"/api/media/{media['sha256']}/original")
     assert stored.status_code == 200
     assert b"Anlu test" not in stored.content
+
+
+def test_a_competent_person_clears_the_fault_with_proof_and_a_passed_check_gives_authority_until_the_shift_ends(
+    new_phone: Callable[..., Phone], plant: Plant, all_cranes: list[Crane], tmp_path: Path
+) -> None:
+    crane = all_cranes[3]
+    worker, supervisor = new_phone(), new_phone()
+    worker.sign_in("worker")
+    supervisor.sign_in("supervisor")
+    supervisor.page.evaluate(
+        "path => document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)", f"/machines/{crane.id}"
+    )
+    type_code(worker, crane)
+    worker.press("begin-check")
+    worker.by("check-item").wait_for()
+    answer_all(worker, picture_file(tmp_path))
+    worker.press("finish-check")
+    expect(worker.by("check-result")).to_have_attribute("data-status", "failed")
+    worker.press("to-machine")
+    expect(worker.by("machine-state")).to_have_attribute("data-state", "fault")
+    expect(worker.by("clear-fault")).to_have_count(0)
+
+    expect(supervisor.by("machine-state")).to_have_attribute("data-state", "fault")
+    supervisor.press("clear-fault")
+    supervisor.by("photo-choose").set_input_files(picture_file(tmp_path))
+    supervisor.by("photo").first.wait_for()
+    supervisor.type("clear-note", "已更换钢丝绳")
+    supervisor.press("clear-submit")
+    expect(supervisor.by("machine-state")).to_have_attribute("data-state", "check")
+
+    # Nobody may run it on that alone: the next check must pass.
+    expect(worker.by("machine-state")).to_have_attribute("data-state", "check")
+    worker.press("begin-check")
+    worker.by("check-item").wait_for()
+    worker.press("rest-normal")
+    answer_all(worker)
+    worker.press("finish-check")
+    expect(worker.by("check-result")).to_have_attribute("data-status", "passed")
+    expect(worker.by("confirmed")).to_be_visible()
+    worker.press("to-machine")
+    expect(worker.by("authority")).to_be_visible()
+    expect(supervisor.by("authority")).to_be_visible()
