@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from flow_plant import made, plant
+from flow_plant import copied, made, made_on_postgres, plant
 
-__all__ = ["made", "plant"]
+__all__ = ["copied", "made", "made_on_postgres", "plant"]

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +104,40 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def made_on_postgres(tmp_path_factory: pytest.TempPathFactory, databases: Any) -> tuple[Path, str]:
+    """The same on PostgreSQL: its folder and its database."""
+    folder, url = tmp_path_factory.mktemp("plant"), databases.new()
+    asyncio.run(_make(folder, url))
+    return folder, url
+
+
 @pytest.fixture
-async def plant(made: Path, tmp_path: Path) -> AsyncIterator[Plant]:
+def copied(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Path, str]]:
+    """A copy for one test: the folder, and where the database is not in it its address."""
     folder = tmp_path / "plant"
-    shutil.copytree(made, folder)
-    async with World(folder, FlowJudge(load.file_kinds())) as world:
+    if store_kind == "sqlite":
+        shutil.copytree(request.getfixturevalue("made"), folder)
+        yield folder, ""
+        return
+    made_folder, like = request.getfixturevalue("made_on_postgres")
+    databases = request.getfixturevalue("databases")
+    shutil.copytree(made_folder, folder)
+    url = databases.new(like)
+    yield folder, url
+    databases.drop(url)
+
+
+@pytest.fixture
+async def plant(copied: tuple[Path, str]) -> AsyncIterator[Plant]:
+    folder, url = copied
+    async with World(folder, FlowJudge(load.file_kinds()), url) as world:
         assert await load.start(world.sync, world.judge)
         yield Plant(world)
 
 
-async def _make(folder: Path) -> None:
-    async with World(folder, FlowJudge(load.file_kinds())) as world:
+async def _make(folder: Path, url: str = "") -> None:
+    async with World(folder, FlowJudge(load.file_kinds()), url) as world:
         await load.start(world.sync, world.judge)
 
         def new(kind: str, name: str, fields: dict[str, Any]) -> New:
