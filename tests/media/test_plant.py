@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import hashlib
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pypdfium2
 import pytest
@@ -17,18 +15,16 @@ from backend.domains.equipment import codes
 from backend.kernel.ids import SERVER_AUTHOR, derived
 from backend.settings import Settings
 from backend.sync.op import New
-from tests.api.conftest import Plant, Time, made  # noqa: F401 - a fixture
+from tests.api.conftest import Plant, Time, copied, made, made_on_postgres  # noqa: F401 - fixtures
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PATCH = {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
 
 
 @pytest.fixture
-async def plant(made: Path, tmp_path: Path) -> AsyncIterator[Plant]:  # noqa: F811
+async def plant(copied: Settings) -> AsyncIterator[Plant]:  # noqa: F811
     """A demo plant in this test's own event loop, so that a test may speak for the server."""
-    folder = tmp_path / "data"
-    shutil.copytree(made, folder)
-    settings = Settings(data=str(folder), password_ms=20)
+    settings = copied
     app = build(settings, clock := Time())
     ready, over = asyncio.Event(), asyncio.Event()
 
