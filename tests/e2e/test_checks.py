@@ -67,6 +67,10 @@ def answer_all(held: Phone, picture: Path | None = None) -> None:
             answer_ok(held)
 
 
+def go_to(held: Phone, path: str) -> None:
+    held.page.evaluate("path => document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)", path)
+
+
 def checks_of(client: Client, crane: Crane) -> dict[str, dict[str, Any]]:
     client.pull()
     return {one: check for one, check in client.of_kind("check.overhead_crane").items() if check["machine"] == crane.id}
@@ -191,3 +195,50 @@ def test_a_competent_person_clears_the_fault_with_proof_and_a_passed_check_gives
     worker.press("to-machine")
     expect(worker.by("authority")).to_be_visible()
     expect(supervisor.by("authority")).to_be_visible()
+
+
+def test_the_answer_before_is_changed_with_one_press(new_phone: Callable[..., Phone], all_cranes: list[Crane]) -> None:
+    held = new_phone()
+    held.sign_in("inspector")
+    go_to(held, f"/machines/{all_cranes[1].id}")
+    held.press("begin-check")
+    first = item_on_screen(held)
+    answer_ok(held)
+    held.press("undo")
+    assert item_on_screen(held) == first
+
+
+def test_a_yes_without_a_network_says_how_old_it_is(new_phone: Callable[..., Phone], all_cranes: list[Crane]) -> None:
+    held = new_phone(timezone_id="UTC")
+    held.sign_in("inspector")
+    expect(held.page.get_by_text(re.compile("08:00–20:00|20:00–08:00"))).to_be_visible()
+    go_to(held, f"/machines/{all_cranes[2].id}")
+    held.press("begin-check")
+    held.by("check-item").wait_for()
+    held.press("rest-normal")
+    answer_all(held)
+    held.press("finish-check")
+    held.press("to-machine")
+    expect(held.by("machine-state")).to_have_attribute("data-state", "yes")
+    expect(held.by("as-of")).to_have_count(0)
+    held.offline()
+    expect(held.by("as-of")).to_be_visible()
+
+
+def test_five_wrong_pins_say_what_they_cleared_and_blame_nobody_else(new_phone: Callable[..., Phone]) -> None:
+    held = new_phone()
+    held.sign_in("inspector")
+    held.press("nav-me")
+    held.press("sign-out")
+    held.press("sign-out-confirm")
+    held.sign_in("worker", pin="1357")
+    held.press("nav-me")
+    held.press("lock-now")
+    held.page.get_by_text("张伟").first.click()
+    for _ in range(5):
+        held.pin("9999")
+        held.by("problem").wait_for()
+    expect(held.by("problem")).to_contain_text("缓存已清除")
+    held.page.get_by_text("李敏").first.click()
+    expect(held.by("pin-1")).to_be_visible()
+    expect(held.by("problem")).to_have_count(0)
