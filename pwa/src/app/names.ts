@@ -1,11 +1,12 @@
 // How documents are called on screen. A reference is the plain id of a document of a known kind.
-import { label, t } from "../i18n";
+import { label, refusal, t } from "../i18n";
 import type { Label, View } from "./types";
 import { useCore } from "./use";
 
-/** The name of a document: its names, else its title, number, code or words. */
+/** The name of a document: its names, else its title, number, code or words; of a parked entry whose it is and why it waits. */
 export function nameOf(view: View | undefined): string {
   if (!view) return "";
+  if (view.kind === "parked") return [personName(view.author), refusal(String(view.code)).why].filter(Boolean).join(": ");
   const named = (view.names ?? view.name ?? view.title) as Label | string | null | undefined;
   const text = label(named);
   return text || String(view.number ?? view.code ?? view.note ?? "");

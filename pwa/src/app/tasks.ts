@@ -1,4 +1,4 @@
-// What waits for this person: their own open checks, hazards given to them, hazards they must give to somebody.
+// What waits for this person: their own open checks, hazards given to them or to give, parked entries they decide on.
 import { computed, type ComputedRef } from "vue";
 import { label, span, t, when } from "../i18n";
 import type { IconName, LevelName } from "../ui/icons";
@@ -36,6 +36,13 @@ export function useTasks(): ComputedRef<Task[]> {
     if (status === "assigned") return assignee === me.id;
     if (status === "done") return doc.view.done_by !== me.id && me.has("supervise", area as string);
     return status === "reported" && me.has("supervise", area as string);
+  });
+
+  // What waits for a document comes right by itself; the rest waits for somebody's word.
+  const parked = core.list("parked", (doc) => {
+    const me = core.me.value;
+    const { status, author, code } = doc.view;
+    return me !== null && status === "waiting" && author !== me.id && me.has("decide_parked") && !String(code).startsWith("op.awaits_");
   });
 
   function mine(doc: Doc): boolean {
@@ -78,6 +85,20 @@ export function useTasks(): ComputedRef<Task[]> {
         long: due === null ? "" : span(due - now.value),
         small: due === null ? "" : t(late ? "tasks.late" : "tasks.left"),
         late,
+        at,
+      });
+    }
+    for (const doc of parked.value) {
+      const at = Number(doc.view.at ?? 0);
+      tasks.push({
+        key: doc.key,
+        to: `/k/${doc.key}`,
+        icon: "wait",
+        what: t("tasks.decide", { what: nameOf(doc.view) }),
+        where: areaName(doc.view.area),
+        long: at ? when(at, now.value) : "",
+        small: "",
+        late: false,
         at,
       });
     }
