@@ -54,11 +54,19 @@ export interface CheckItem {
   unit?: string | null;
   min?: number | null;
   max?: number | null;
+  /** what a choice may be; `ok`: it is normal */
+  options?: { value: string; title: Label; ok: boolean }[];
+  /** cases in which a number has other bounds */
+  conditions?: { id: string; title: Label; min: number | null; max: number | null }[];
+  /** the figure is a placeholder until the plant's own stands in a limit */
+  plant_sets_limit?: boolean;
 }
 
 export interface Checklist {
   equipment_types: Record<string, Label> | string[];
   modes: string[];
+  shuffle?: boolean;
+  random_proof_photo_ratio?: number;
 }
 
 export interface TransitionSpec {

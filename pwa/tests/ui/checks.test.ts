@@ -1,7 +1,23 @@
 import { expect, test } from "vitest";
 import type { CheckItem } from "../../src/app/kinds";
 import { shiftAt } from "../../src/app/shift";
-import { checkKindsFor, dwellLeft, firstOpen, inside, latest, restOf, tally, typeDigit } from "../../src/domains/equipment/checks";
+import {
+  boundsOf,
+  checkKindsFor,
+  dwellLeft,
+  firstOpen,
+  inside,
+  latest,
+  limitUnset,
+  proofsOf,
+  readingOf,
+  restOf,
+  shuffled,
+  tally,
+  typeDigit,
+  unitName,
+} from "../../src/domains/equipment/checks";
+import vectors from "../../../tests/vectors/cel.json";
 import { lawText } from "../../src/domains/equipment/law";
 
 const item = (id: string, more: Partial<CheckItem> = {}): CheckItem => ({
@@ -36,6 +52,64 @@ test("an absent side of a limit is open", () => {
   expect(inside(item("b", { type: "number", min: 2, max: null }), 1.9)).toBe(false);
   expect(inside(item("b", { type: "number", min: null, max: 3 }), -100)).toBe(true);
   expect(inside(item("b", { type: "number" }), 7)).toBe(true);
+});
+
+test("the plant's limit stands over the list's figure, and a case has bounds of its own", () => {
+  const speed = item("car.speed", {
+    type: "number",
+    min: 0,
+    max: 10,
+    conditions: [{ id: "under", title: { zh: "下", en: "U" }, min: 0, max: 5 }],
+  });
+  expect(boundsOf(speed, {})).toEqual({ min: 0, max: 10 });
+  expect(boundsOf(speed, {}, "under")).toEqual({ min: 0, max: 5 });
+  expect(boundsOf(speed, { "check.car.speed.max": 8, "check.car.speed.under.max": 3 })).toEqual({ min: 0, max: 8 });
+  expect(boundsOf(speed, { "check.car.speed.under.max": 3 }, "under")).toEqual({ min: 0, max: 3 });
+});
+
+test("a figure that is only the list's placeholder is still owed by the plant", () => {
+  const shell = item("ladle.shell_temp", { type: "number", min: null, max: 350, plant_sets_limit: true });
+  expect(limitUnset(shell, {})).toBe(true);
+  expect(limitUnset(shell, { "check.ladle.shell_temp.max": 350 })).toBe(true);
+  expect(limitUnset(shell, { "check.ladle.shell_temp.max": 320 })).toBe(false);
+  expect(limitUnset({ ...shell, plant_sets_limit: false }, {})).toBe(false);
+});
+
+test("the same items want a proof photo here and in the rules", () => {
+  const listed = ["l.a", "l.b", "l.c"].map((id) => item(id));
+  for (const check of ["c1", "c2"]) {
+    const said = vectors.cases.find((one) => one.rule === `proof_items('${check}', 0.5)`) as { gives: unknown };
+    expect([...proofsOf(listed, check, 0.5)]).toEqual(said.gives);
+  }
+  expect(restOf(listed, new Map(), proofsOf(listed, "c1", 1))).toEqual([]);
+});
+
+test("the order of a list is another in each check and the same in one", () => {
+  const listed = [..."abcdefghijkl"].map((id) => item(id));
+  const orders = ["1", "2", "3"].map((check) =>
+    shuffled(listed, check)
+      .map((one) => one.id)
+      .join(""),
+  );
+  expect(new Set(orders).size).toBe(3);
+  expect(orders[0]).toBe(
+    shuffled([...listed].reverse(), "1")
+      .map((one) => one.id)
+      .join(""),
+  );
+  expect([...(orders[0] ?? "")].sort().join("")).toBe("abcdefghijkl");
+});
+
+test("a reading is said with its unit and its case, a choice by its title", () => {
+  const speed = item("s", {
+    type: "number",
+    unit: "heat",
+    conditions: [{ id: "under", title: { zh: "炉下", en: "Under" }, min: 0, max: 5 }],
+  });
+  expect(readingOf(speed, { item: "s", verdict: "bad", value: 7, condition: "under" })).toBe("7 炉 · 炉下");
+  const gauge = item("g", { type: "choice", options: [{ value: "red", title: { zh: "红区", en: "Red" }, ok: false }] });
+  expect(readingOf(gauge, { item: "g", verdict: "bad", choice: "red" })).toBe("红区");
+  expect(unitName("m3/h")).toBe("m³/h");
 });
 
 test("the keypad never makes what is not a number", () => {
