@@ -221,11 +221,15 @@ class Auth:
         kept = await self.passwords.hash(password)
         now = self.clock()
         async with self.store.write() as tx:
-            await self._over(tx, by, person)
-            await accounts.put(name, person, kept, now)
+            await self.add_account(tx, by, person, name, kept)
             await sessions.end_of_person(tx, person, now)
-            await self._note("account", by.person, person, None)
         return name
+
+    async def add_account(self, tx: Any, by: Principal, person: str, username: str, kept: str) -> None:
+        """The same inside a transaction that is under way; `username` is checked and `kept` hashed before."""
+        await self._over(tx, by, person)
+        await accounts.put(username, person, kept, self.clock())
+        await self._note("account", by.person, person, None)
 
     async def change_password(self, by: Principal, asked: NewPassword) -> None:
         """One's own password; other sessions of one's own end."""
