@@ -25,6 +25,8 @@ from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
 from backend.auth.tokens import Keys
 from backend.domains.equipment import controllers as equipment_controllers
+from backend.domains.integrations import controllers as integrations_controllers
+from backend.domains.integrations.run import Imports
 from backend.domains.people import controllers as people_controllers
 from backend.domains.people import queries as people
 from backend.flow.deadlines import Deadlines
@@ -107,6 +109,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
             *media_controllers.ROUTES,
             *people_controllers.ROUTES,
             *equipment_controllers.ROUTES,
+            *integrations_controllers.ROUTES,
         ],
         dependencies={
             "auth": Provide(auth_controllers.provide_auth),
@@ -167,6 +170,7 @@ async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, An
         deadlines = Deadlines(judge)
         follow = [media.on_accepted, deadlines.on_accepted]
         sync = persons.sync = Sync(store, judge, keys, revocations, clock=clock, on_accepted=follow, on_parked=[media.on_accepted])
+        imports = Imports(store, sync, judge, auth, clock)
         await sync.start()
         watch: asyncio.Task[None] | None = None
         try:
@@ -174,11 +178,12 @@ async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, An
             await media.start()
             await _greet(settings, auth, sync, versions, clock)
             watch = asyncio.create_task(deadlines.run(sync, clock), name="anlu-deadlines")
-            yield {"store": store, "auth": auth, "sync": sync, "media": media, "judge": judge}
+            yield {"store": store, "auth": auth, "sync": sync, "media": media, "judge": judge, "imports": imports}
         finally:
             if watch is not None:
                 watch.cancel()
                 await asyncio.gather(watch, return_exceptions=True)
+            await imports.close()
             await media.close()
             await sync.stop()
     finally:
