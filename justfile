@@ -23,6 +23,14 @@ anlu *ARGS: _run
 verify *ARGS: _run
     exec python -m backend.cli verify {{ARGS}}
 
+# Copies the plant away while it works: ./justw backup /mnt/backup --keep 48
+backup *ARGS: _run
+    exec python -m backend.cli backup {{ARGS}}
+
+# Brings the newest backup of a folder back: ./justw restore /mnt/backup --replace
+restore *ARGS: _run
+    exec python -m backend.cli restore {{ARGS}}
+
 # Everything: the check, the build, all tests in both languages and in a real browser. With a path, that file alone.
 test *PATHS: _dev _node_modules
     #!/bin/sh

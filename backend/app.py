@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
@@ -35,6 +34,7 @@ from backend.flow.load import file_kinds, start
 from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.errors import Refusal, Text
 from backend.kernel.ids import SERVER_AUTHOR, uuid7
+from backend.operate.version import program
 from backend.settings import Settings
 from backend.store import Store, Tx, migrate, open_store
 from backend.sync import controllers as sync_controllers
@@ -120,7 +120,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
         lifespan=[lifespan],
         openapi_config=OpenAPIConfig(
             title="安炉 Anlu",
-            version=_version(),
+            version=program(),
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
             openapi_router=Router("/api/schema", route_handlers=[], opt={"who": SESSION}, include_in_schema=False, after_request=_known),
         ),
@@ -130,7 +130,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
     app.files = Files(settings.pwa_path)
     app.https = settings.https
     app.state["settings"] = settings
-    app.state["version"] = _version()
+    app.state["version"] = program()
     return app
 
 
@@ -240,10 +240,3 @@ async def _greet(settings: Settings, auth: Auth, sync: Sync, versions: dict[str,
 
 def _show(text: Text) -> None:
     print(f"{text.zh}\n\n{text.en}", flush=True)
-
-
-def _version() -> str:
-    try:
-        return version("anlu")
-    except PackageNotFoundError:
-        return "0.1.0"

@@ -2,6 +2,8 @@
 
 anlu serve              the plant's server
 anlu demo               a demo plant, served
+anlu backup FOLDER      copies the plant away while it works
+anlu restore FOLDER     brings the newest backup back; what stood is moved aside
 anlu verify             reads the whole ledger and says whether anything in it was changed
 anlu kinds check        proves every kind sound
 anlu settings           every setting, its variable, its default and what holds now
@@ -15,7 +17,9 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -26,6 +30,8 @@ from backend.auth.tokens import Keys
 from backend.flow import lint
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
+from backend.operate import NotDone, backup, restore
+from backend.operate.version import program
 from backend.settings import Settings, WrongSetting, describe
 from backend.store import migrate, open_store
 
@@ -51,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serve(settings)
         case "demo":
             return show_demo(settings)
+        case "backup":
+            return _do(back_up(settings, asked))
+        case "restore":
+            return _do(bring_back(settings, asked))
         case "verify":
             return asyncio.run(verify(settings))
         case "kinds":
@@ -116,6 +126,53 @@ def serve(settings: Settings) -> int:
     return 0 if server.started else 1
 
 
+async def back_up(settings: Settings, asked: argparse.Namespace) -> int:
+    """Make a snapshot, whether the server runs or not."""
+    made = await backup.make(
+        settings,
+        asked.folder.resolve(),
+        program=program(),
+        keep=asked.keep,
+        keys_to=asked.keys.resolve() if asked.keys else None,
+        with_media=not asked.no_media,
+        tell=_say,
+    )
+    manifest = made.manifest
+    head = manifest.head.seq if manifest.head else 0
+    _say(
+        Text(
+            f"已备份到 {made.folder}：账本末条 {head}，照片文件 {manifest.media.files} 个（新增 {made.new_photos}）。",
+            f"Backed up to {made.folder}: ledger head {head}, {manifest.media.files} files of photos ({made.new_photos} new).",
+        )
+    )
+    if made.removed:
+        _say(Text(f"已删除旧备份 {len(made.removed)} 个。", f"Old backups removed: {len(made.removed)}."))
+    if not made.whole:
+        _say(
+            Text(
+                f"注意：数据库里有 {manifest.media.missing} 张照片不在磁盘上，{len(made.broken)} 个照片文件已损坏，未放入备份。",
+                f"Mind: {manifest.media.missing} photos that the database knows are not on the disk,"
+                f" and {len(made.broken)} files of photos are damaged and were left out.",
+            ),
+            error=True,
+        )
+    return 0 if made.whole else 1
+
+
+async def bring_back(settings: Settings, asked: argparse.Namespace) -> int:
+    """Restore a snapshot. The server must not run."""
+    restored = await restore.bring_back(
+        settings,
+        asked.folder.resolve(),
+        at=asked.at,
+        replace=asked.replace,
+        keys_from=asked.keys.resolve() if asked.keys else None,
+        tell=_say,
+    )
+    _say(restored.text())
+    return 1 if restored.broken else 0
+
+
 async def verify(settings: Settings) -> int:
     """Read the ledger from its first entry to its last."""
     store = open_store(settings.database_url)
@@ -165,6 +222,15 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _do(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command of the operator's; why it was not done goes to standard error."""
+    try:
+        return asyncio.run(work)
+    except NotDone as not_done:
+        _say(not_done.text, error=True)
+        return 1
+
+
 def _say(text: Text, *, error: bool = False) -> None:
     print(f"{text.zh}\n{text.en}", file=sys.stderr if error else sys.stdout, flush=True)
 
@@ -174,10 +240,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name in ("serve", "demo", "verify", "settings", "create-admin", "rotate-keys"):
         commands.add_parser(name)
+    copied = commands.add_parser("backup")
+    copied.add_argument("folder", type=Path, help="where backups are kept; each becomes a folder of its own in it")
+    copied.add_argument("--keep", type=_at_least_one, help="keep only this many backups, the newest")
+    copied.add_argument("--keys", type=Path, help="another folder for keys and revocations")
+    copied.add_argument("--no-media", action="store_true", help="leave the photos out")
+    back = commands.add_parser("restore")
+    back.add_argument("folder", type=Path, help="a folder of backups, or one backup")
+    back.add_argument("--at", help="the name of the backup; without it the newest")
+    back.add_argument("--replace", action="store_true", help="move aside what is here")
+    back.add_argument("--keys", type=Path, help="where the backup's keys are, if not in it")
     kinds = commands.add_parser("kinds")
     kinds.add_argument("what", choices=["check"])
     kinds.add_argument("files", nargs="*", help="kind files; none: all of the product's")
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 if __name__ == "__main__":
