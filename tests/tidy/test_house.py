@@ -117,3 +117,11 @@ def test_running_needs_nothing_that_only_testing_installs() -> None:
     providers = packages_distributions()
     unknown = {name for name in foreign if not declared & {one.lower() for one in providers.get(name, [])}}
     assert unknown == set()
+
+
+def test_decisions_name_tests_that_are_there() -> None:
+    for page in tracked("decisions/0*.md"):
+        text = page.read_text("utf-8")
+        held = re.findall(r"`((?:tests|pwa/tests|\.ci)/[^`]*)`", text)
+        assert held, page
+        assert [name for name in held if not (ROOT / name).exists()] == [], page
