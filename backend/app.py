@@ -174,7 +174,7 @@ async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, An
         await sync.start()
         watch: asyncio.Task[None] | None = None
         try:
-            versions = await start(sync, judge)
+            versions = await start(sync, judge, clock)
             await media.start()
             await _greet(settings, auth, sync, versions, clock)
             watch = asyncio.create_task(deadlines.run(sync, clock), name="anlu-deadlines")

@@ -13,6 +13,7 @@ from typing import Any
 import cel as engine
 import msgspec
 
+from backend.flow.calendar import WINDOW_MIN_MAX, Calendar, Rosters, Unknown, written
 from backend.flow.celtext import BARE, Scope, Text, check_pattern, read
 from backend.kernel import ids
 
@@ -34,7 +35,7 @@ class RuleFailed(Exception):
 
 
 class Surroundings(msgspec.Struct):
-    """What functions ask besides their arguments. Times in Unix ms; the zone in minutes east of UTC."""
+    """What functions ask besides their arguments."""
 
     has: Callable[[str, str | None], bool]
     """Whether the actor holds a capability in an area, or on the whole plant where the area is None."""
@@ -42,9 +43,8 @@ class Surroundings(msgspec.Struct):
     limits: Mapping[str, float]
     items: Mapping[str, Mapping[str, Any]]
     op_id: str
-    zone_offset_min: float | None
-    shifts: list[dict[str, Any]]
-    handover_min: float
+    calendar: Calendar
+    rosters: Rosters
 
 
 class Program:
@@ -283,38 +283,40 @@ def _around() -> Surroundings:
     return _RUNNING[-1].around
 
 
-def _day_start(ms: Any) -> float:
-    offset = _offset()
-    return float(math.floor((_num(ms) + offset) / DAY_MS) * DAY_MS - offset)
+def _told(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Asks the calendar, whose ignorance is a rule's failure."""
+
+    def asked(*arguments: Any) -> Any:
+        try:
+            return doubles(ask(_around().calendar, *arguments))
+        except Unknown as unknown:
+            raise RuleFailed(unknown.code, unknown.why, **unknown.params) from None
+
+    return asked
 
 
-def _minute_of_day(ms: Any) -> float:
-    offset = _offset()
-    local = _num(ms) + offset
-    return float(math.floor((local - math.floor(local / DAY_MS) * DAY_MS) / 60_000))
+def _shift_of(calendar: Calendar, ms: Any) -> dict[str, Any] | None:
+    """The shift that a moment falls into; null between shifts."""
+    found = calendar.shift(_num(ms))
+    if found is None:
+        return None
+    return {"shift": found.name, "name": found.names, "date": written(found.day), "begins_at": found.begins, "ends_at": found.ends}
 
 
-def _offset() -> float:
-    offset = _around().zone_offset_min
-    if offset is None:
-        raise RuleFailed(why="plant")
-    return offset * 60_000
+def _next_window(calendar: Calendar, windows: Any, days: Any, after: Any, now: Any) -> dict[str, Any] | None:
+    spans = _list([] if windows is None else windows)
+    for span in spans:
+        if not isinstance(span, dict):
+            raise RuleFailed(why="type")
+        for edge in ("from_min", "until_min"):
+            if span.get(edge) is not None and not 0 <= _num(span[edge]) <= WINDOW_MIN_MAX:
+                raise RuleFailed(why="window")
+    return calendar.next_window(spans, days, None if after is None else _num(after), _num(now))
 
 
-def _shift(ms: Any) -> tuple[float, float]:
-    """Begin and end of the shift that a moment belongs to. The last `handover_min` minutes of a shift belong to the next one, whose
-    check is done before it begins."""
-    around = _around()
-    moment = _num(ms) + around.handover_min * 60_000
-    day = _day_start(moment)
-    for shift in around.shifts:
-        begin, end = _num(shift["start_min"]) * 60_000, _num(shift["end_min"]) * 60_000
-        if end <= begin:
-            end += DAY_MS
-        for first in (day + begin, day + begin - DAY_MS):
-            if first <= moment < first + (end - begin):
-                return first, first + (end - begin)
-    raise RuleFailed(why="shift")
+def _on_duty(calendar: Calendar, role: Any, area: Any, ms: Any) -> list[str]:
+    """The ids of the persons whom the nearest roster names."""
+    return _around().rosters.on_duty(calendar, _str(role), None if area is None else _str(area), _num(ms))
 
 
 def _limit(key: Any) -> float:
@@ -455,10 +457,16 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "minutes": _times(60_000),
     "hours": _times(3_600_000),
     "days": _times(DAY_MS),
-    "day_start": _day_start,
-    "minute_of_day": _minute_of_day,
-    "shift_start": lambda ms: _shift(ms)[0],
-    "shift_end": lambda ms: _shift(ms)[1],
+    "day_start": _told(lambda calendar, ms: calendar.day_start(_num(ms))),
+    "minute_of_day": _told(lambda calendar, ms: calendar.minute_of_day(_num(ms))),
+    "shift_start": _told(lambda calendar, ms: calendar.working_shift(_num(ms)).begins),
+    "shift_end": _told(lambda calendar, ms: calendar.working_shift(_num(ms)).ends),
+    "shift_of": _told(_shift_of),
+    "is_night": _told(lambda calendar, ms: calendar.is_night(_num(ms))),
+    "is_rest_day": _told(lambda calendar, ms: calendar.is_rest_day(_num(ms))),
+    "is_holiday": _told(lambda calendar, ms: calendar.is_holiday(_num(ms))),
+    "next_window": _told(_next_window),
+    "on_duty": _told(_on_duty),
     "limit": _limit,
     "distance_m": _distance_m,
     "latest": _latest,

@@ -9,10 +9,9 @@ import logging
 from typing import Any
 
 from backend.flow import machine
-from backend.flow.actor import SERVER
 from backend.flow.cel import RuleFailed
 from backend.flow.celtext import CelSyntax
-from backend.flow.judge import FlowJudge
+from backend.flow.judge import CALENDAR_KEY, FlowJudge
 from backend.flow.kind import CompiledKind
 from backend.flow.machine import Env
 from backend.kernel.clock import Clock
@@ -38,6 +37,8 @@ class Deadlines:
     async def on_accepted(self, tx: Tx, accepted: list[Accepted]) -> None:
         """Write down the moments of the documents that have changed. Inside the transaction."""
         last = {one.key: one for one in accepted if (kind := self._kind(one.key, one.body)) is not None and kind.kind.deadlines}
+        if any(one.key == CALENDAR_KEY for one in accepted):
+            await self._put_again(tx, accepted[-1].at)
         if last:
             docs = TxDocs(tx)
             for key, one in last.items():
@@ -82,20 +83,31 @@ class Deadlines:
             given = {}
             for deadline in kind.kind.deadlines:
                 if deadline.do == step and doc.body["status"] in deadline.during:
-                    given = {name: self._value(kind, key, doc.body, text, now, None) for name, text in deadline.input.items()}
+                    async with sync.store.read() as tx:
+                        env = await self._judge.env(TxDocs(tx), SERVER_AUTHOR, now, kind)
+                    given = {name: self._value(kind, key, doc.body, text, env) for name, text in deadline.input.items()}
             verdicts = await sync.say(Act(0, 0, now, SERVER_AUTHOR, key, step, {n: v for n, v in given.items() if v is not None}, doc.seq))
             if any(verdict.state != "ok" for verdict in verdicts):
                 log.info("a deadline's step was not taken", extra={"doc": key, "step": step, "code": verdicts[0].code})
             taken += 1
         return taken
 
+    async def _put_again(self, tx: Tx, now: int) -> None:
+        """The calendar has changed, and with it every moment that a rule works out from it."""
+        docs = TxDocs(tx)
+        for kind in self._judge.kinds():
+            if kind.asks_calendar:
+                for doc in await docs.all(kind.name):
+                    if doc.body["version"] == kind.kind.version:
+                        await self._put(tx, docs, doc.key, doc.body, now)
+
     async def _put(self, tx: Tx, docs: Docs, key: str, body: Body, now: int) -> None:
         kind = self._kind(key, body)
         if kind is None:
             return
-        plant = (await self._judge.env(docs, SERVER_AUTHOR, now)).plant
+        env = await self._judge.env(docs, SERVER_AUTHOR, now, kind)
         for deadline in kind.kind.deadlines:
-            at = self._value(kind, key, body, deadline.at, now, plant) if body["status"] in deadline.during else None
+            at = self._value(kind, key, body, deadline.at, env) if body["status"] in deadline.during else None
             if isinstance(at, int | float) and not isinstance(at, bool):
                 await tx.run(
                     "INSERT INTO deadline (doc, step, at) VALUES ($1, $2, $3) ON CONFLICT (doc, step) DO UPDATE SET at = excluded.at",
@@ -109,8 +121,8 @@ class Deadlines:
     def _kind(self, key: str, body: Body) -> CompiledKind | None:
         return self._judge.kind(key.partition("/")[0], body["version"])
 
-    def _value(self, kind: CompiledKind, key: str, body: Body, text: str, now: int, plant: Any) -> Any:
+    def _value(self, kind: CompiledKind, key: str, body: Body, text: str, env: Env) -> Any:
         try:
-            return machine.run(kind, text, "doc", Env(actor=SERVER, now=now, plant=plant), machine.view(kind, key, body))
+            return machine.run(kind, text, "doc", env, machine.view(kind, key, body))
         except (RuleFailed, CelSyntax):
             return None

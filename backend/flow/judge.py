@@ -11,14 +11,16 @@ import msgspec
 
 from backend.flow import machine
 from backend.flow.actor import SERVER, Actor, actor, nobody
+from backend.flow.calendar import Rosters
 from backend.flow.kind import CompiledKind, compile_kind, unpack_source
 from backend.flow.machine import Env, View
-from backend.kernel.ids import PLANT, SERVER_AUTHOR, kind_document
+from backend.kernel.ids import CALENDAR, PLANT, SERVER_AUTHOR, kind_document
 from backend.sync.judge import Body, Change, Docs, Document, Outcome, Parked, Refused, StopFacts
 from backend.sync.op import Act, Add, New, Op
 
 PLANT_KEY = f"plant/{PLANT}"
-SHARED = ("area", "limit", "kind")
+CALENDAR_KEY = f"calendar/{CALENDAR}"
+SHARED = ("area", "limit", "kind", "roster")
 """Kinds whose documents are read as a whole and kept."""
 
 
@@ -30,6 +32,8 @@ class FlowJudge:
         self._retired: set[tuple[str, int]] | None = None
         self._areas: list[View] | None = None
         self._limits: dict[str, float] | None = None
+        self._rosters: Rosters | None = None
+        self._singles: dict[str, tuple[int, View]] = {}
         self._actors: dict[str, tuple[Any, Actor]] = {}
         self._changed: set[str] = set()
 
@@ -46,20 +50,14 @@ class FlowJudge:
             return Parked("op.awaits_kind", {"kind": name, "version": version})
         if isinstance(op, New) and author != SERVER_AUTHOR and (name, version) in await self._retired_kinds(docs):
             return Refused("flow.kind_retired", {"kind": name, "version": version})
-        env = Env(
-            actor=await self._actor(docs, author),
-            now=at,
-            op_id=op_id,
-            plant=await self._plant(docs),
-            limits=await self._limits_now(docs),
-            unseen_stops=bool(stops.unseen),
-        )
+        env = await self.env(docs, author, at, kind)
+        env.op_id, env.unseen_stops = op_id, bool(stops.unseen)
         env.uses = await self._uses(docs, kind, op, doc, env)
         outcome = machine.judge(kind, doc.body if doc is not None else None, op, env)
         if isinstance(outcome, Change):
             for spawn in outcome.spawns:
                 spawn.version = self.newest(spawn.kind) or 1
-            if name in SHARED or name == "plant":
+            if name in SHARED or name in ("plant", "calendar"):
                 self._drop(op.doc)
                 self._changed.add(op.doc)
                 if name == "kind" and isinstance(op, New):
@@ -68,7 +66,7 @@ class FlowJudge:
 
     def uses(self, op: Op, doc: Document | None) -> list[str]:
         """Keys of what judging this op will read, as far as the op and its document tell."""
-        keys = [PLANT_KEY]
+        keys = [PLANT_KEY, CALENDAR_KEY]
         if isinstance(op.author, str):
             keys.append(f"person/{op.author}")
         name = op.doc.partition("/")[0]
@@ -143,9 +141,16 @@ class FlowJudge:
         """A document as rules see it."""
         return await self._view(docs, key)
 
-    async def env(self, docs: Docs, person: str, now: int) -> Env:
-        """What surrounds this person now, for who shows or schedules and does not judge."""
-        return Env(actor=await self._actor(docs, person), now=now, plant=await self._plant(docs), limits=await self._limits_now(docs))
+    async def env(self, docs: Docs, person: str, now: int, kind: CompiledKind | None = None) -> Env:
+        """What surrounds this person now. `kind`: whose rules will ask; without it, the rosters are there in any case."""
+        return Env(
+            actor=await self._actor(docs, person),
+            now=now,
+            plant=await self._single(docs, PLANT_KEY),
+            calendar=await self._single(docs, CALENDAR_KEY),
+            limits=await self._limits_now(docs),
+            rosters=await self._rosters_now(docs) if kind is None or kind.asks_rosters else Rosters(),
+        )
 
     # How it is found.
 
@@ -195,8 +200,28 @@ class FlowJudge:
             self._limits = found
         return found
 
-    async def _plant(self, docs: Docs) -> View | None:
-        return await self._view(docs, PLANT_KEY)
+    async def _rosters_now(self, docs: Docs) -> Rosters:
+        if self._rosters is not None:
+            return self._rosters
+        views = [view for doc in await docs.all("roster") if (view := await self._view_of(docs, doc)) is not None]
+        found = Rosters(views, {area["id"]: area["parent"] for area in await self._area_views(docs)})
+        if not self._open("roster") and self._areas is not None:
+            self._rosters = found
+        return found
+
+    async def _single(self, docs: Docs, key: str) -> View | None:
+        """The view of a document of which there is one; read anew when it has changed."""
+        doc = await docs.get(key)
+        if doc is None:
+            return None
+        held = self._singles.get(key)
+        if held is not None and held[0] == doc.seq:
+            return held[1]
+        view = await self._view_of(docs, doc)
+        # Within a transaction a document's seq may be given again after it was undone.
+        if view is not None and not self._open(doc.kind):
+            self._singles[key] = (doc.seq, view)
+        return view
 
     async def _actor(self, docs: Docs, person: str) -> Actor:
         if person == SERVER_AUTHOR:
@@ -210,7 +235,7 @@ class FlowJudge:
         if held is not None and held[0] == stamp and self._areas is not None:
             return held[1]
         seen = await self._view_of(docs, doc)
-        table = await self._plant(docs)
+        table = await self._single(docs, PLANT_KEY)
         found = (
             actor(seen, await self._area_views(docs), table["roles"] if table is not None else None) if seen is not None else nobody(person)
         )
@@ -248,7 +273,12 @@ class FlowJudge:
                 self._retired = None
             case "area":
                 self._areas = None
+                self._rosters = None
                 self._actors.clear()
+            case "roster":
+                self._rosters = None
+            case "plant" | "calendar":
+                self._singles.clear()
             case "limit":
                 self._limits = None
 

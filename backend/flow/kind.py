@@ -349,6 +349,16 @@ class CompiledKind:
         return msgspec.to_builtins(self.kind.checklist) if self.kind.checklist is not None else {}
 
     @cached_property
+    def asks_rosters(self) -> bool:
+        """Whether some rule asks who is on duty."""
+        return any("on_duty" in text for _, text, _ in rules(self.kind))
+
+    @cached_property
+    def asks_calendar(self) -> bool:
+        """Whether some deadline hangs on the calendar."""
+        return any(name in deadline.at for deadline in self.kind.deadlines for name in ("next_window", "shift_", "day_start"))
+
+    @cached_property
     def personal(self) -> list[str]:
         """Names of the fields that hold personal values."""
         return [name for name, field in self.kind.fields.items() if field.personal]

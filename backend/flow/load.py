@@ -13,11 +13,14 @@ from typing import Any, Protocol
 import msgspec
 import yaml
 
-from backend.flow.judge import PLANT_KEY, FlowJudge
+from backend.flow.judge import CALENDAR_KEY, PLANT_KEY, FlowJudge
 from backend.flow.kind import CompiledKind, bound_key, compile_kind, pack_source
+from backend.flow.zones import zone_offsets
+from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.ids import SERVER_AUTHOR, derived, kind_document
 from backend.store import Store
-from backend.sync.op import New, Op
+from backend.sync.judge import Body
+from backend.sync.op import Act, New, Op
 from backend.sync.shapes import TxDocs
 
 BACKEND = Path(__file__).parents[1]
@@ -100,8 +103,8 @@ class Says(Protocol):
     async def say(self, *ops: Op) -> Sequence[Any]: ...
 
 
-async def start(sync: Says, judge: FlowJudge) -> dict[str, int]:
-    """Say what the ledger lacks: kinds, limits, the plant. Returns each kind's newest version.
+async def start(sync: Says, judge: FlowJudge, clock: Clock = wall_clock) -> dict[str, int]:
+    """Say what the ledger lacks: kinds, limits, the plant, its calendar. Returns each kind's newest version.
 
     Raises KindChanged where a file was changed without a new version: documents are under way under the old text.
     """
@@ -110,19 +113,46 @@ async def start(sync: Says, judge: FlowJudge) -> dict[str, int]:
         held = {doc.key: doc for doc in await docs.all("kind")}
         limits = {doc.key for doc in await docs.all("limit")}
         plant = await docs.get(PLANT_KEY)
+        calendar = await docs.get(CALENDAR_KEY)
         await judge.warm(docs)
     await _say(sync, _new_kinds(held))
     await _say(sync, [op for op in _limits() if op.doc not in limits])
     if plant is None:
         await _say(sync, [_server_new(PLANT_KEY, 1, {**read_yaml(BACKEND / "flow/plant.yaml"), "roles": role_table()})])
+    await _say(sync, await _calendar_ops(sync, calendar.body if calendar is not None else None, clock()))
     return {kind.name: judge.newest(kind.name) or 1 for kind in judge.kinds()}
 
 
-async def _say(sync: Says, ops: Iterable[New]) -> None:
+async def _say(sync: Says, ops: Iterable[Op]) -> None:
     for op in ops:
         for verdict in await sync.say(op):
             if verdict.state != "ok":
                 raise RuntimeError(f"{op.doc} was not accepted: {verdict}")
+
+
+async def _calendar_ops(sync: Says, held: Body | None, now: int) -> list[Op]:
+    """What begins the calendar out of the plant's own shifts, or brings its offsets to what the zone's data say now."""
+    if held is not None and held["status"] != "in_use":
+        return []
+    if held is not None:
+        zone, offsets = held["fields"]["zone"][0], held["fields"]["offsets"][0]
+        found = zone_offsets(zone, now)
+        given = {"zone": zone, "offsets": found}
+        return [Act(0, 0, 0, SERVER_AUTHOR, CALENDAR_KEY, "set_zone", given, 0)] if found is not None and found != offsets else []
+    async with sync.store.read() as tx:
+        plant = await TxDocs(tx).get(PLANT_KEY)
+    given = dict(read_yaml(BACKEND / "flow/calendar.yaml"))
+    keys = given.pop("shift_keys")
+    fields = plant.body["fields"] if plant is not None else {}
+    shifts = fields["shifts"][0]
+    given["shifts"] = [{"key": keys[n] if len(shifts) == len(keys) else f"s{n + 1}", **shift} for n, shift in enumerate(shifts)]
+    given["handover_min"] = fields["handover_min"][0]
+    given["offsets"] = zone_offsets(given["zone"], now)
+    ahead = fields["zone_offset_min"][0]
+    if given["offsets"][-1]["offset_min"] != ahead:
+        # The plant was set to other hours than the zone's: they stay, and no zone's data will move them.
+        given |= {"zone": f"UTC{ahead / 60:+g}", "offsets": [{"since": 0, "offset_min": ahead}]}
+    return [_server_new(CALENDAR_KEY, 1, given)]
 
 
 def _new_kinds(held: dict[str, Any]) -> list[New]:

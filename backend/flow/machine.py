@@ -18,6 +18,7 @@ import msgspec
 
 from backend.flow import form
 from backend.flow.actor import Actor
+from backend.flow.calendar import Calendar, Rosters
 from backend.flow.cel import RuleFailed, Surroundings
 from backend.flow.celtext import CelSyntax
 from backend.flow.kind import CompiledKind, Does, Field, Rule, Transition
@@ -33,7 +34,8 @@ as a list of items with their `id`, in the order of their clocks."""
 class Env(msgspec.Struct, kw_only=True):
     """What surrounds an op. `now` is the op's time, Unix ms. `uses`: the views of what the kind's `uses` point to. `plant`: its view.
 
-    `unseen_stops`: a stop stands that the op's author had not seen. `op_id` names what the op brings about.
+    `calendar`: its view, where one stands. `rosters`: who is on duty, needed where the kind asks. `unseen_stops`: a stop stands that the
+    op's author had not seen. `op_id` names what the op brings about.
     """
 
     actor: Actor
@@ -41,12 +43,16 @@ class Env(msgspec.Struct, kw_only=True):
     op_id: str = ""
     uses: Mapping[str, View | None] = {}
     plant: Mapping[str, Any] | None = None
+    calendar: Mapping[str, Any] | None = None
+    rosters: Rosters = msgspec.field(default_factory=Rosters)
     limits: Mapping[str, float] = {}
     unseen_stops: bool = False
     unnamed: bool = False
     """What is written must not say who: set here, for an anonymous op."""
     computed: dict[tuple[int, str], tuple[Any, Any]] = msgspec.field(default_factory=dict)
     """Computed fields that were needed already, by view: a judgement asks for the same ones again and again."""
+    time: Calendar | None = None
+    """`calendar` (or `plant`) ready to ask: set here."""
 
 
 def judge(kind: CompiledKind, body: Body | None, op: Op, env: Env) -> Outcome:
@@ -356,16 +362,16 @@ def run(kind: CompiledKind, text: str, where: str, env: Env, seen: Mapping[str, 
 
 
 def _surroundings(kind: CompiledKind, env: Env) -> Surroundings:
-    plant = env.plant or {}
+    if env.time is None:
+        env.time = Calendar(env.calendar, env.plant)
     return Surroundings(
         has=env.actor.has,
         anywhere=env.actor.anywhere,
         limits=env.limits,
         items=kind.items_within(env.limits),
         op_id=env.op_id,
-        zone_offset_min=plant.get("zone_offset_min"),
-        shifts=plant.get("shifts") or [],
-        handover_min=plant.get("handover_min") or 0,
+        calendar=env.time,
+        rosters=env.rosters,
     )
 
 

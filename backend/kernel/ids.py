@@ -30,6 +30,9 @@ def kind_document(name: str, version: int) -> str:
 PLANT = derived("plant")
 """The id of the one plant document."""
 
+CALENDAR = derived("calendar")
+"""The id of the one calendar document."""
+
 
 def uuid7(ms: int, random: bytes) -> str:
     """A UUIDv7 (RFC 9562) from Unix milliseconds and 10 random bytes."""

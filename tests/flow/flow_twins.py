@@ -41,6 +41,8 @@ def env_json(env: Env) -> dict[str, Any]:
         "opId": env.op_id,
         "uses": env.uses,
         "plant": env.plant,
+        "calendar": env.calendar,
+        "rosters": {"views": env.rosters.views, "parents": env.rosters.parents},
         "limits": env.limits,
         "unseenStops": env.unseen_stops,
     }

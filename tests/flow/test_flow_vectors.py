@@ -9,6 +9,7 @@ import pytest
 
 from backend.flow import form, machine
 from backend.flow.actor import Actor, actor
+from backend.flow.calendar import Rosters
 from backend.flow.cel import _FUNCTIONS, RuleFailed
 from backend.flow.celtext import FUNCTIONS, CelSyntax
 from backend.flow.kind import Field, FieldType, compile_kind
@@ -20,11 +21,13 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 CATALOGUE = Path(__file__).parents[2] / "backend/kernel/catalogue"
 CEL = json.loads((VECTORS / "cel.json").read_text("utf-8"))
 FORM = json.loads((VECTORS / "form.json").read_text("utf-8"))
+CALENDAR = json.loads((VECTORS / "calendar.json").read_text("utf-8"))
 MACHINE = json.loads((VECTORS / "machine.json").read_text("utf-8"))
 
 
 def env_of(raw: dict[str, Any]) -> Env:
-    return Env(**{**raw, "actor": msgspec.convert(raw["actor"], Actor)})
+    rosters = Rosters(**raw["rosters"]) if "rosters" in raw else Rosters()
+    return Env(**{**raw, "actor": msgspec.convert(raw["actor"], Actor), "rosters": rosters})
 
 
 CEL_KIND = compile_kind(CEL["kind"])
@@ -37,9 +40,9 @@ def same(a: Any, b: Any) -> bool:
     return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
-def outcome_of(rule: str) -> dict[str, Any]:
+def outcome_of(rule: str, env: Env = CEL_ENV) -> dict[str, Any]:
     try:
-        return {"gives": machine.run(CEL_KIND, rule, "doc", CEL_ENV, CEL_VIEW)}
+        return {"gives": machine.run(CEL_KIND, rule, "doc", env, CEL_VIEW)}
     except RuleFailed as failed:
         return {"fails": failed.code, "why": failed.why}
     except CelSyntax as wrong:
@@ -49,6 +52,12 @@ def outcome_of(rule: str) -> dict[str, Any]:
 @pytest.mark.parametrize("case", CEL["cases"], ids=lambda c: c["rule"][:60])
 def test_a_rule_gives_what_is_written_down(case: dict[str, Any]) -> None:
     assert same({"rule": case["rule"], **outcome_of(case["rule"])}, case)
+
+
+@pytest.mark.parametrize("case", CALENDAR["cases"], ids=lambda c: f"{c['at']}: {c['rule']}"[:80])
+def test_the_plant_s_time_is_what_is_written_down(case: dict[str, Any]) -> None:
+    env = env_of({**CEL["env"], "calendar": None, **CALENDAR["places"][case["at"]]})
+    assert same({**case, **outcome_of(case["rule"], env)}, case)
 
 
 def test_every_function_of_the_subset_has_a_rule_that_gives_and_one_that_fails() -> None:
@@ -124,13 +133,13 @@ def test_a_person_may_do_what_is_written_down(case: dict[str, Any]) -> None:
 
 
 def test_every_refusal_of_the_flow_has_a_vector() -> None:
-    text = json.dumps([FORM, MACHINE, CEL])
+    text = json.dumps([FORM, MACHINE, CEL, CALENDAR])
     codes = json.loads((CATALOGUE / "flow.json").read_text("utf-8"))
     # A retired kind is known to the ledger only: tests/flow/test_flow_judge.py.
     assert [code for code in codes if f'"{code}"' not in text] == ["flow.kind_retired"]
 
 
 def test_the_other_language_runs_as_many() -> None:
-    counts = {"cel": len(CEL["cases"]), "form": len(FORM["values"])}
+    counts = {"cel": len(CEL["cases"]), "calendar": len(CALENDAR["cases"]), "form": len(FORM["values"])}
     counts |= {name: len(MACHINE[name]) for name in ("cases", "forms", "views", "actors")}
     assert counts == json.loads((VECTORS / "flow_counts.json").read_text("utf-8"))

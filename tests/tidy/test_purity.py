@@ -13,6 +13,7 @@ PURE = [
     ROOT / "backend/flow/form.py",
     ROOT / "backend/flow/machine.py",
     ROOT / "backend/flow/actor.py",
+    ROOT / "backend/flow/calendar.py",
     *ROOT.glob("backend/domains/*/rules.py"),
 ]
 IMPURE_CALLS = {

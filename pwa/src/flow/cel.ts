@@ -3,6 +3,7 @@ import "./oldest";
 import { Environment } from "@marcbachmann/cel-js";
 import { derived, spawned } from "../sync/ids";
 import { hasOwn } from "../sync/op";
+import { type Calendar, onDuty, type Rosters, Unknown, WINDOW_MIN_MAX, written } from "./calendar";
 import { BARE, checkPattern, read, type Scope, type Text } from "./celtext";
 
 const MATCHED_CHARS_MAX = 1_000;
@@ -20,7 +21,7 @@ export class RuleFailed extends Error {
   }
 }
 
-/** What functions ask besides their arguments. Times in Unix ms; the zone in minutes east of UTC. */
+/** What functions ask besides their arguments. */
 export interface Surroundings {
   /** Whether the actor holds a capability in an area, or on the whole plant where the area is null. */
   has(cap: string, area: string | null): boolean;
@@ -28,9 +29,8 @@ export interface Surroundings {
   limits: Readonly<Record<string, number>>;
   items: ReadonlyMap<string, Record<string, unknown>>;
   opId: string;
-  zoneOffsetMin: number | null;
-  shifts: { start_min: number; end_min: number }[];
-  handoverMin: number;
+  calendar: Calendar;
+  rosters: Rosters;
 }
 
 type Get = (root: string, name: string) => unknown;
@@ -224,36 +224,34 @@ function around(): Surroundings {
   return (RUNNING[RUNNING.length - 1] as Running).around;
 }
 
-function offset(): number {
-  const minutes = around().zoneOffsetMin;
-  if (minutes === null) throw failed("plant");
-  return minutes * 60_000;
+/** Asks the calendar, whose ignorance is a rule's failure. */
+function told(ask: (calendar: Calendar, ...args: unknown[]) => unknown): Function {
+  return (...args) => {
+    try {
+      return doubles(ask(around().calendar, ...args));
+    } catch (error) {
+      if (error instanceof Unknown) throw new RuleFailed(error.code, error.why, error.params);
+      throw error;
+    }
+  };
 }
 
-function dayStart(ms: unknown): number {
-  const by = offset();
-  return Math.floor((num(ms) + by) / DAY_MS) * DAY_MS - by;
+/** The shift that a moment falls into; null between shifts. */
+function shiftOf(calendar: Calendar, ms: unknown): unknown {
+  const found = calendar.shift(num(ms));
+  return found && { shift: found.name, name: found.names, date: written(found.day), begins_at: found.begins, ends_at: found.ends };
 }
 
-function minuteOfDay(ms: unknown): number {
-  const local = offset() + num(ms);
-  return Math.floor((local - Math.floor(local / DAY_MS) * DAY_MS) / 60_000);
-}
-
-/** Begin and end of the shift that a moment belongs to; the last `handoverMin` minutes of a shift belong to the next one. */
-function shift(ms: unknown): [number, number] {
-  const { shifts, handoverMin } = around();
-  const moment = num(ms) + handoverMin * 60_000;
-  const day = dayStart(moment);
-  for (const one of shifts) {
-    const begin = num(one.start_min) * 60_000;
-    let end = num(one.end_min) * 60_000;
-    if (end <= begin) end += DAY_MS;
-    for (const first of [day + begin, day + begin - DAY_MS]) {
-      if (first <= moment && moment < first + (end - begin)) return [first, first + (end - begin)];
+function nextWindow(calendar: Calendar, windows: unknown, days: unknown, after: unknown, now: unknown): unknown {
+  const spans = list(windows ?? []);
+  for (const span of spans) {
+    if (!isMap(span)) throw failed("type");
+    for (const edge of ["from_min", "until_min"]) {
+      const at = span[edge] ?? null;
+      if (at !== null && !(num(at) >= 0 && num(at) <= WINDOW_MIN_MAX)) throw failed("window");
     }
   }
-  throw failed("shift");
+  return calendar.nextWindow(spans as Record<string, unknown>[], days, after === null ? null : num(after), num(now));
 }
 
 function limit(key: unknown): number {
@@ -374,10 +372,19 @@ const FUNCTIONS: Record<string, [args: number, call: Function]> = {
   minutes: [1, times(60_000)],
   hours: [1, times(3_600_000)],
   days: [1, times(DAY_MS)],
-  day_start: [1, dayStart],
-  minute_of_day: [1, minuteOfDay],
-  shift_start: [1, (ms) => shift(ms)[0]],
-  shift_end: [1, (ms) => shift(ms)[1]],
+  day_start: [1, told((calendar, ms) => calendar.dayStart(num(ms)))],
+  minute_of_day: [1, told((calendar, ms) => calendar.minuteOfDay(num(ms)))],
+  shift_start: [1, told((calendar, ms) => calendar.workingShift(num(ms)).begins)],
+  shift_end: [1, told((calendar, ms) => calendar.workingShift(num(ms)).ends)],
+  shift_of: [1, told(shiftOf)],
+  is_night: [1, told((calendar, ms) => calendar.isNight(num(ms)))],
+  is_rest_day: [1, told((calendar, ms) => calendar.isRestDay(num(ms)))],
+  is_holiday: [1, told((calendar, ms) => calendar.isHoliday(num(ms)))],
+  next_window: [4, told(nextWindow)],
+  on_duty: [
+    3,
+    told((calendar, role, area, ms) => onDuty(around().rosters, calendar, str(role), area === null ? null : str(area), num(ms))),
+  ],
   limit: [1, limit],
   distance_m: [2, distanceM],
   latest: [2, latest],

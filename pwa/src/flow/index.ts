@@ -7,8 +7,9 @@
 //   shown(kind, form, field, values, env, view)   whether the form asks for the field
 //   actor(person view, area views, plant.roles)   what a person may do where; has(actor, cap, area), anywhere(actor, cap)
 //   usesOf(kind, op, body, get)             what goes into env.uses; get(key) gives card(kind, view) of a document here, or null
-//   env: {actor, now, opId, uses, plant (view), limits {name: value}, unseenStops}
+//   env: {actor, now, opId, uses, plant (view), calendar (view), rosters {views, parents}, limits {name: value}, unseenStops}
 export { type Actor, actor, anywhere, descendants, has, nobody, SERVER } from "./actor";
+export { Calendar, onDuty, type Rosters, type Shift } from "./calendar";
 export { RuleFailed } from "./cel";
 export { CelSyntax } from "./celtext";
 export { isSealed, mediaOf, type Wrong } from "./form";

@@ -3,6 +3,7 @@ import { spawned } from "../sync/ids";
 import type { Body } from "../sync/merge";
 import { type Act, type Add, hasOwn, type New, type Op, type SetFields } from "../sync/op";
 import { type Actor, anywhere, has, SERVER } from "./actor";
+import { Calendar, type Rosters } from "./calendar";
 import { RuleFailed, type Surroundings } from "./cel";
 import { CelSyntax } from "./celtext";
 import { mediaOf, validate as validateForm, type Wrong, wrongValue } from "./form";
@@ -27,6 +28,10 @@ export interface Env {
   opId?: string;
   uses?: Readonly<Record<string, View | null>>;
   plant?: Readonly<Values> | null;
+  /** The calendar's view, where one stands. */
+  calendar?: Readonly<Values> | null;
+  /** Who is on duty. */
+  rosters?: Rosters;
   limits?: Readonly<Record<string, number>>;
   /** A stop stands that the op's author had not seen. */
   unseenStops?: boolean;
@@ -399,17 +404,28 @@ function memory(env: Env, seen: Readonly<Values>): Map<string, unknown> {
 }
 
 function surroundings(kind: CompiledKind, env: Env): Surroundings {
-  const plant = env.plant ?? {};
   return {
     has: (cap, area) => has(env.actor, cap, area),
     anywhere: (cap) => anywhere(env.actor, cap),
     limits: env.limits ?? {},
     items: kind.itemsWithin(env.limits ?? {}),
     opId: env.opId ?? "",
-    zoneOffsetMin: (plant.zone_offset_min as number | null | undefined) ?? null,
-    shifts: (plant.shifts as Surroundings["shifts"] | null | undefined) ?? [],
-    handoverMin: (plant.handover_min as number | null | undefined) ?? 0,
+    calendar: time(env),
+    rosters: env.rosters ?? NOBODY_ON_DUTY,
   };
+}
+
+const NOBODY_ON_DUTY: Rosters = { views: [], parents: {} };
+const TIMES = new WeakMap<Env, Calendar>();
+
+/** The calendar ready to ask, or the plant where there is none. */
+function time(env: Env): Calendar {
+  let found = TIMES.get(env);
+  if (!found) {
+    found = new Calendar(env.calendar ?? null, env.plant ?? null);
+    TIMES.set(env, found);
+  }
+  return found;
 }
 
 function own<T>(of: Readonly<Record<string, T>>, name: string): T | undefined {

@@ -24,6 +24,9 @@ export function kindDocument(name: string, version: number): string {
 /** The id of the one plant document. */
 export const PLANT = derived("plant");
 
+/** The id of the one calendar document. */
+export const CALENDAR = derived("calendar");
+
 /** A UUIDv7 (RFC 9562) from Unix milliseconds and 10 random bytes. */
 export function uuid7(ms: number, random: Uint8Array): string {
   const bytes = new Uint8Array(16);

@@ -13,6 +13,7 @@ import {
   judge,
   kindSource,
   nobody,
+  type Rosters,
   SERVER,
   useKey,
   usesOf,
@@ -20,7 +21,7 @@ import {
   view,
 } from "../flow";
 import { fromMs } from "./hlc";
-import { PLANT, SERVER_AUTHOR } from "./ids";
+import { CALENDAR, PLANT, SERVER_AUTHOR } from "./ids";
 import type { Author, Op, Values } from "./op";
 import type { Saying } from "./outbox";
 import type { Outcome, Rules, Standing } from "./replay";
@@ -63,13 +64,15 @@ const COMPUTED_KEPT_MS = 1_000;
 /** The author of what is about to be said without a name: judging asks only whether it is sealed. */
 const NOBODY: Author = { sealed: "0".repeat(64) };
 const PLANT_KEY = `plant/${PLANT}`;
+const CALENDAR_KEY = `calendar/${CALENDAR}`;
 
 export function createFlow(sight: Sight): Flow {
   const versions = new Map<string, Map<number, CompiledKind>>();
   const retired = new Set<CompiledKind>();
   const actors = new Map<string, Actor>();
   const computedBy = new WeakMap<CompiledKind, object>();
-  let plant: { body: Standing["body"] | undefined; view: Seen | null } | null = null;
+  const singles = new Map<string, { body: Standing["body"] | undefined; view: Seen | null }>();
+  let rosters: Rosters | null = null;
   let limits: Record<string, number> | null = null;
 
   const compiled = (name: string, version?: number): CompiledKind | undefined => {
@@ -93,7 +96,7 @@ export function createFlow(sight: Sight): Flow {
     if (!found) {
       const record = seen(`person/${person}`);
       const areas = [...sight.keys("area")].map(seen).filter((area) => area !== null);
-      found = record ? actor(record, areas, (plantNow()?.roles ?? null) as Record<string, string[]> | null) : nobody(person);
+      found = record ? actor(record, areas, (single(PLANT_KEY)?.roles ?? null) as Record<string, string[]> | null) : nobody(person);
       actors.set(person, found);
     }
     return found;
@@ -111,7 +114,15 @@ export function createFlow(sight: Sight): Flow {
   }
 
   function env(author: string, now: number, opId = ""): Env {
-    return { actor: actorOf(author), now, opId, plant: plantNow(), limits: limitsNow() };
+    return {
+      actor: actorOf(author),
+      now,
+      opId,
+      plant: single(PLANT_KEY),
+      calendar: single(CALENDAR_KEY),
+      rosters: rostersNow(),
+      limits: limitsNow(),
+    };
   }
 
   function computedOf(kind: CompiledKind): object | null {
@@ -148,10 +159,24 @@ export function createFlow(sight: Sight): Flow {
     return uses;
   }
 
-  function plantNow(): Seen | null {
-    const body = sight.get(PLANT_KEY)?.body;
-    if (plant?.body !== body || !plant) plant = { body, view: seen(PLANT_KEY) };
-    return plant.view;
+  /** The view of a document of which there is one. */
+  function single(key: string): Seen | null {
+    const body = sight.get(key)?.body;
+    let kept = singles.get(key);
+    if (!kept || kept.body !== body) {
+      kept = { body, view: seen(key) };
+      singles.set(key, kept);
+    }
+    return kept.view;
+  }
+
+  function rostersNow(): Rosters {
+    if (!rosters) {
+      const views = [...sight.keys("roster")].map(seen).filter((roster) => roster !== null);
+      const areas = [...sight.keys("area")].map(seen).filter((area) => area !== null);
+      rosters = { views, parents: Object.fromEntries(areas.map((area) => [area.id, (area.parent as string | null) ?? null])) };
+    }
+    return rosters;
   }
 
   function decide(op: Op, opId: string, standing: Standing | undefined, author: string, at: number): Outcome {
@@ -219,7 +244,8 @@ export function createFlow(sight: Sight): Flow {
         const of = key.slice(0, key.indexOf("/"));
         if (of === "person" || of === "plant" || of === "area") actors.clear();
         if (of === "limit") limits = null;
-        if (of === "plant") plant = null;
+        if (of === "roster" || of === "area") rosters = null;
+        if (of === "plant" || of === "calendar") singles.clear();
         const standing = of === "kind" ? sight.get(key) : undefined;
         if (!standing) continue;
         const kind = compileKind(kindSource(basicView(key, standing)));
@@ -231,7 +257,8 @@ export function createFlow(sight: Sight): Flow {
       // Whoever reads roles or limits reads them through kinds.
       if (news.has("person") || news.has("plant") || news.has("area")) actors.clear();
       if (news.has("limit")) limits = null;
-      if (news.has("plant")) plant = null;
+      if (news.has("roster") || news.has("area")) rosters = null;
+      if (news.has("plant") || news.has("calendar")) singles.clear();
       return [...news];
     },
 
@@ -242,7 +269,8 @@ export function createFlow(sight: Sight): Flow {
       versions.clear();
       retired.clear();
       actors.clear();
-      plant = null;
+      singles.clear();
+      rosters = null;
       limits = null;
     },
   };

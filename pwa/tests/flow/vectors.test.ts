@@ -16,6 +16,7 @@ const read = (name: string): Json => JSON.parse(readFileSync(new URL(`../../../t
 const CEL = read("cel");
 const FORM = read("form");
 const MACHINE = read("machine");
+const CALENDAR = read("calendar");
 
 function envOf(raw: Json): Env {
   const { op_id: opId, unseen_stops: unseenStops, ...rest } = raw;
@@ -27,25 +28,30 @@ function json(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null));
 }
 
-const ran: Record<string, number> = { cel: 0, form: 0, cases: 0, forms: 0, views: 0, actors: 0 };
+const ran: Record<string, number> = { cel: 0, calendar: 0, form: 0, cases: 0, forms: 0, views: 0, actors: 0 };
 const kinds = Object.fromEntries(Object.entries(MACHINE.kinds).map(([name, source]) => [name, compileKind(source)]));
 
 const celKind = compileKind(CEL.kind);
 const celEnv = envOf(CEL.env);
 const celView = view(celKind, CEL.doc.key, CEL.doc.body);
-test.each<Json>(CEL.cases)("the rule $rule", (found) => {
+function outcomeOf(rule: string, env: Env): Json {
+  try {
+    return { gives: json(run(celKind, rule, "doc", env, celView)) };
+  } catch (error) {
+    if (error instanceof RuleFailed) return { fails: error.code, why: error.why };
+    if (error instanceof CelSyntax) return { syntax: error.what };
+    throw error;
+  }
+}
+
+test.each<Json>(CEL.cases)("the rule $rule", ({ rule, ...wanted }) => {
   ran.cel = (ran.cel ?? 0) + 1;
-  const { rule, ...wanted } = found;
-  const outcome = (() => {
-    try {
-      return { gives: json(run(celKind, rule, "doc", celEnv, celView)) };
-    } catch (error) {
-      if (error instanceof RuleFailed) return { fails: error.code, why: error.why };
-      if (error instanceof CelSyntax) return { syntax: error.what };
-      throw error;
-    }
-  })();
-  expect(outcome).toEqual(wanted);
+  expect(outcomeOf(rule, celEnv)).toEqual(wanted);
+});
+
+test.each<Json>(CALENDAR.cases)("$at: $rule", ({ at, rule, ...wanted }) => {
+  ran.calendar = (ran.calendar ?? 0) + 1;
+  expect(outcomeOf(rule, envOf({ ...CEL.env, calendar: null, ...CALENDAR.places[at] }))).toEqual(wanted);
 });
 
 test.each<Json>(FORM.values)("a field of type $field.type: $value", ({ field, value, wrong }) => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { CheckItem } from "../../src/app/kinds";
-import { shiftAt } from "../../src/app/shift";
+import { Calendar } from "../../src/flow/calendar";
 import {
   boundsOf,
   checkKindsFor,
@@ -153,10 +153,10 @@ test("a night shift runs over midnight, in the plant's own zone", () => {
     { name: "day", start_min: 480, end_min: 1200 },
     { name: "night", start_min: 1200, end_min: 480 },
   ];
-  const at = Date.UTC(2026, 10, 21, 19, 0); // 03:00 on the 22nd in UTC+8
-  const shift = shiftAt(shifts, 480, at);
-  expect(shift?.name).toBe("night");
-  expect(shift?.from).toBe(Date.UTC(2026, 10, 21, 12, 0));
-  expect(shift?.until).toBe(Date.UTC(2026, 10, 22, 0, 0));
-  expect(shiftAt([{ name: "day", start_min: 480, end_min: 1200 }], 480, at)).toBeNull();
+  const at = Date.UTC(2026, 10, 21, 18, 30); // 02:30 on the 22nd in the plant
+  const shift = new Calendar(null, { zone_offset_min: 480, shifts }).shift(at);
+  expect(shift?.names).toBe("night");
+  expect(shift?.begins).toBe(Date.UTC(2026, 10, 21, 12));
+  expect(shift?.ends).toBe(Date.UTC(2026, 10, 22, 0));
+  expect(new Calendar(null, { zone_offset_min: 480, shifts: shifts.slice(0, 1) }).shift(at)).toBeNull();
 });

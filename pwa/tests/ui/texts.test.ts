@@ -1,10 +1,11 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { Calendar } from "../../src/flow/calendar";
 import { ago, bytes, clock, dateWords, fill, hoursMinutes, refusal, setLang, span, t, when } from "../../src/i18n";
 import en from "../../src/i18n/en";
 import zh from "../../src/i18n/zh";
-import { fromPlantTime, plantTime, zone } from "../../src/i18n/zone";
+import { fromPlantTime, plantCalendar, plantTime, zone } from "../../src/i18n/zone";
 
 const walk = (folder: string): string[] =>
   readdirSync(folder).flatMap((name) => {
@@ -120,4 +121,17 @@ test("dates and hours are the plant's, whatever zone the phone is set to", async
   expect(dateWords(at)).toBe("Sun 22 Nov");
   zone.value = null;
   expect(fromPlantTime(plantTime(at))).toBe(at);
+});
+
+test("where the plant's clocks are moved, each hour is shown as it was on them", () => {
+  plantCalendar.value = new Calendar({
+    offsets: [
+      { since: 0, offset_min: 120 },
+      { since: Date.UTC(2026, 9, 25, 1), offset_min: 60 },
+    ],
+  });
+  expect(clock(Date.UTC(2026, 9, 25, 0, 30))).toBe("02:30");
+  expect(clock(Date.UTC(2026, 9, 25, 1, 30))).toBe("02:30");
+  expect(fromPlantTime({ year: 2026, month: 10, day: 25, hour: 4, minute: 0 })).toBe(Date.UTC(2026, 9, 25, 3));
+  plantCalendar.value = null;
 });
