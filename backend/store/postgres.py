@@ -134,15 +134,15 @@ class PostgresStore:
             await _release(pool, connection)
 
     async def _begin(self, pool: Any, begin: str) -> Any:
-        for last in (False, True):
+        for left in range(self._pool_size, -1, -1):
             connection = await _said(pool.acquire(), None)
             try:
                 await _said(connection.execute(begin), connection)
             except BaseException as error:
-                # One that waited in the pool may have died there; what it was asked has done nothing.
+                # Those that waited in the pool may have died there; what they were asked has done nothing.
                 stale = isinstance(error, DatabaseAway) and _dead(connection)
                 await _release(pool, connection)
-                if not stale or last:
+                if not stale or not left:
                     raise
                 continue
             return connection
@@ -251,7 +251,11 @@ class PostgresTx:
     async def _call(self, work: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         if not self.open:
             raise RuntimeError("this transaction has ended")
-        return await _said(work(*args, **kwargs), self.connection, writes=self.writes)
+
+        async def done() -> T:
+            return await work(*args, **kwargs)
+
+        return await _said(done(), self.connection, writes=self.writes)
 
 
 class _Pool(PostgresEngine):
@@ -276,6 +280,11 @@ async def _said(work: Awaitable[T], connection: Any, *, writes: bool = True) -> 
         raise _failure(error, writes) from error
     except (OSError, TimeoutError) as error:
         raise DatabaseAway(f"{type(error).__name__}: {error}") from error
+    except asyncpg.InternalClientError as error:
+        # A connection that dies while it is idle may not know it yet.
+        if connection is not None:
+            _end(connection)
+        raise DatabaseAway(str(error)) from error
     except asyncpg.InterfaceError as error:
         if connection is None or _dead(connection):
             raise DatabaseAway(str(error)) from error
@@ -300,6 +309,11 @@ def _dead(connection: Any) -> bool:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:
         return True  # the pool has taken it away already
+
+
+def _end(connection: Any) -> None:
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 async def _release(pool: Any, connection: Any) -> None:

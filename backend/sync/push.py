@@ -130,7 +130,8 @@ async def take_bundle(opened: Opened, taking: Taking, revocations: Revocations, 
         if one.id in taking.latest:
             await taking.again(queue, one.n, one.id, now)
         else:
-            one.arrived = now
+            # None of an earlier try of the same transaction.
+            one.arrived, one.marks = now, []
             await taking.take(one)
     verdicts = [msgspec.structs.replace(taking.latest[one.id], n=one.n) for one in opened.said]
     return Taken(taking.place(queue).have, verdicts)
@@ -179,6 +180,7 @@ async def _anonymous(author: Sealed, taking: Taking) -> str:
 
 def _prove(one: Said, op: Op, opened: Opened, revocations: Revocations, queue_revoked: bool) -> None:
     """Find out whether it is proven who speaks."""
+    one.unproven = one.why_unproven = ""
     if queue_revoked or revocations.device(op.device):
         one.unproven, one.why_unproven = "device.revoked", "revoked"
     elif revocations.person(one.person):

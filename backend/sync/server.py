@@ -17,6 +17,7 @@ from backend.store import Store, Tx
 from backend.store.tables import LedgerRow, MetaRow
 from backend.sync import hlc, ledger
 from backend.sync.events import Hub
+from backend.sync.follow import Follower
 from backend.sync.judge import Judge
 from backend.sync.ledger import Entry
 from backend.sync.op import Op
@@ -66,6 +67,7 @@ class Sync:
         self.revocations = revocations
         self.clock = clock
         self.hub = Hub()
+        self.follower = Follower(store, judge, self.hub)
         self.epoch = ""
         self.device = 0
         self._hooks = list(on_accepted)
@@ -107,7 +109,9 @@ class Sync:
         self.epoch, self.device = meta["epoch"], int(meta["device"])
         self._puller.begin(self.epoch, bytes.fromhex(meta["cursor"]))
         async with self.store.read() as tx:
-            self._write_head(*await ledger.head(tx))
+            end, digest = await ledger.head(tx)
+        self._write_head(end, digest)
+        self.follower.start(end)
         if not went_on and not fresh:
             log.warning("the database is not the one that was last served: a new epoch begins", extra={"epoch": self.epoch})
 
@@ -123,6 +127,7 @@ class Sync:
 
     async def stop(self) -> None:
         """Finish what waits, end the event streams, and write the head down."""
+        await self.follower.stop()
         await self._writer.stop()
         self.hub.stop()
 
@@ -169,6 +174,7 @@ class Sync:
         batch = await self._open_batch(tx)
         try:
             verdicts = await batch.run(work)
+            await batch.close()
         except BaseException:
             self._done(batch, False)
             raise
@@ -186,12 +192,14 @@ class Sync:
     async def _open_batch(self, tx: Tx) -> Batch:
         batch = Batch(tx, Rules(self.judge, self.device, self._hooks, self._parked_hooks), self.clock())
         await batch.begin()
+        await self.follower.learn(tx, batch.seq)
         return batch
 
     def _done(self, batch: Batch, committed: bool) -> None:
         if batch.observed:
             self.judge.observe(sorted(batch.observed))
         if committed and batch.wrote:
+            self.follower.wrote(batch.seq)
             self._write_head(batch.seq, batch.hash)
             self.hub.poke(batch.seq, batch.changed, batch.told)
 

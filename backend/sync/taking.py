@@ -14,6 +14,7 @@ import msgspec
 from backend.kernel import ids
 from backend.store import FAILURES, Tx
 from backend.sync import hlc, ledger, merge
+from backend.sync.follow import tell
 from backend.sync.judge import Body, Change, Document, Judge, Outcome, Parked, Refused, StopFacts
 from backend.sync.ledger import Entry
 from backend.sync.op import ITEMS_IN_SET_MAX, Act, Add, Malformed, New, Op, Sealed, Set, decode, encode, op_id, sealed_hash
@@ -149,6 +150,11 @@ class Batch:
             self.observed |= taking.touched
             raise
         return result
+
+    async def close(self) -> None:
+        """The last before the commit: other workers hear of it."""
+        if self.wrote:
+            await tell(self.tx, self.seq)
 
 
 class Taking:

@@ -5,19 +5,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from backend.kernel.errors import Refusal
-from backend.store import FAILURES, Store
+from backend.store import FAILURES, Store, TryAgain
 from backend.sync.taking import Batch, Taking
 
 WAITING_MAX = 256
 TOGETHER_MAX = 32
 """Bundles in one commit: more would keep the first of them waiting too long."""
+TRIES_MAX = 4
+"""How often a batch is begun again that met another transaction (serialization, deadlock)."""
 
 Work = Callable[[Taking], Awaitable[Any]]
 
 
 class Writer:
-    """Takes work from everywhere and does it in batches. `open` makes a batch in a transaction; `done` is called after the commit, or
-    after it failed."""
+    """Takes work from everywhere and does it in batches; it may be done again where the database asks for that. `open` makes a batch in a
+    transaction; `done` is called after the commit, or after it failed."""
 
     def __init__(self, store: Store, open_batch: Callable[[Any], Awaitable[Batch]], done: Callable[[Batch, bool], None]) -> None:
         self._store = store
@@ -57,30 +59,37 @@ class Writer:
                     self._waiting.task_done()
 
     async def _together(self, jobs: list[tuple[Work, "asyncio.Future[Any]"]]) -> None:
-        batch: Batch | None = None
-        results: list[tuple[asyncio.Future[Any], Any]] = []
-        try:
-            async with self._store.write() as tx:
-                batch = await self._open(tx)
-                for work, future in jobs:
-                    try:
-                        results.append((future, await batch.run(work)))
-                    except FAILURES:
-                        raise
-                    except Exception as error:
-                        _fail(future, error)
-        except BaseException as error:
-            if batch is not None:
-                self._done(batch, False)
-            for _, future in jobs:
-                _fail(future, error if isinstance(error, Exception) else Refusal("http.unavailable", seconds=1))
-            if not isinstance(error, Exception):
-                raise
+        for tried in range(1, TRIES_MAX + 1):
+            batch: Batch | None = None
+            results: list[tuple[asyncio.Future[Any], Any]] = []
+            try:
+                async with self._store.write() as tx:
+                    batch = await self._open(tx)
+                    for work, future in jobs:
+                        try:
+                            results.append((future, await batch.run(work)))
+                        except FAILURES:
+                            raise
+                        except Exception as error:
+                            results.append((future, error))
+                    await batch.close()
+            except BaseException as error:
+                if batch is not None:
+                    self._done(batch, False)
+                if isinstance(error, TryAgain) and tried < TRIES_MAX:
+                    continue
+                for _, future in jobs:
+                    _fail(future, error if isinstance(error, Exception) else Refusal("http.unavailable", seconds=1))
+                if not isinstance(error, Exception):
+                    raise
+                return
+            self._done(batch, True)
+            for future, result in results:
+                if isinstance(result, Exception):
+                    _fail(future, result)
+                elif not future.done():
+                    future.set_result(result)
             return
-        self._done(batch, True)
-        for future, result in results:
-            if not future.done():
-                future.set_result(result)
 
 
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
