@@ -7,8 +7,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from conftest import photo
 from PIL import Image, PngImagePlugin
+
+from tests.media.conftest import photo
 
 PAYLOAD = b"<script>alert(document.cookie)</script><?php system($_GET[0]); ?>"
 """What must never come out again."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import hostile
 import psutil
 import pytest
-from conftest import Server, begin_on, name, photo
 
 from media.child import MEMORY_BYTES_MAX, Busy, Children
+from tests.media.conftest import Server, begin_on, name, photo
 
 FILES = hostile.all_of_them()
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 import psutil
-from conftest import Server, Start, name, photo
+
+from tests.media.conftest import Server, Start, name, photo
 
 NEVER = 10**9
 PIECES = 2

@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from backend.domains.equipment import codes
 from media.codes import qr
-from media.codes.label import LABELS_MAX, SIZES, Label, pdf
+from media.codes.label import A4, LABELS_MAX, SHEETS, SIZES, Label, pdf
 
 LONG_ZH = "二号炼钢车间钢水接受跨东侧铸造起重机甲乙"
 ORIGINS = ("http://10.0.0.5:8000", "https://anlu.example-steel.cn", "https://safety.anlu.no-2-steelworks.example-group.com.cn:8443")
@@ -91,6 +91,61 @@ def test_names_are_whole_on_the_label_and_inside_its_edges(zh: str, en: str, num
         assert image.crop(tuple(int(v) for v in side)).getextrema() == (255, 255)
 
 
+@pytest.mark.parametrize("size", sorted(SIZES))
+def test_a_long_chinese_name_is_whole_on_every_size(size: str) -> None:
+    document = pdf([label(zh=LONG_ZH, en="Ladle crane A of the molten steel receiving bay, east side", number="LG2-QZ-000117")], size)
+    page = pypdfium2.PdfDocument(document)[0]
+    text = page.get_textpage()
+    assert LONG_ZH in "".join(text.get_text_range().split())
+    width, height = page.get_size()
+    for n in range(text.count_chars()):
+        if text.get_text_range(n, 1).strip():
+            left, bottom, right, top = text.get_charbox(n)
+            assert 0 <= left < right <= width, text.get_text_range(n, 1)
+            assert 0 <= bottom < top <= height, text.get_text_range(n, 1)
+    first = text.get_text_range().index(LONG_ZH[0])
+    _left, bottom, _right, top = text.get_charbox(first)
+    assert (top - bottom) / 72 * 25.4 >= 1.4  # mm: small, and still print
+
+
+@pytest.mark.parametrize("size", sorted(SHEETS))
+def test_every_label_of_a_sheet_is_read_back_where_its_place_is(size: str) -> None:
+    sheet = SHEETS[size]
+    many = [label(code=codes.make(bytes([7, 0, 0, n // 256, n % 256])), zh=LONG_ZH) for n in range(sheet.count + 1)]
+    document = pdf(many, size, skip=2)
+    opened = pypdfium2.PdfDocument(document)
+    assert len(opened) == 2
+    assert [round(v / 72 * 25.4, 1) for v in opened[0].get_size()] == list(A4)
+    scale = 203 / 25.4
+    seen = {}
+    for number, page in enumerate(opened):
+        for found in zxingcpp.read_barcodes(page.render(scale=203 / 72).to_pil().convert("L")):
+            x = (found.position.top_left.x + found.position.bottom_right.x) / 2 / scale
+            y = (found.position.top_left.y + found.position.bottom_right.y) / 2 / scale
+            column, row = int((x - sheet.left) // sheet.pitch_x), int((y - sheet.top) // sheet.pitch_y)
+            seen[found.text] = number * sheet.count + row * sheet.columns + column
+    assert seen == {one.url: n for n, one in enumerate(many, 2)}
+
+
+def test_a_sheet_moves_by_its_offsets() -> None:
+    def corner(dx: float, dy: float) -> tuple[float, float]:
+        image = printed(pdf([label()], "a4-63.5x38.1", dx=dx, dy=dy), 203)
+        (found,) = zxingcpp.read_barcodes(image)
+        return found.position.top_left.x * 25.4 / 203, found.position.top_left.y * 25.4 / 203
+
+    (x, y), (moved_x, moved_y) = corner(0, 0), corner(3, -2)
+    assert abs(moved_x - x - 3) < 0.3
+    assert abs(moved_y - y + 2) < 0.3
+
+
+def test_the_places_of_a_sheet_lie_on_the_paper() -> None:
+    for sheet in SHEETS.values():
+        assert sheet.left + (sheet.columns - 1) * sheet.pitch_x + sheet.label.width <= A4[0] + 0.01
+        assert sheet.top + (sheet.rows - 1) * sheet.pitch_y + sheet.label.height <= A4[1] + 0.01
+        assert sheet.pitch_x >= sheet.label.width
+        assert sheet.pitch_y >= sheet.label.height
+
+
 def test_chinese_is_set_large_enough_to_be_read_at_arm_s_length() -> None:
     document = pdf([label(zh=LONG_ZH, en="Ladle crane of the molten steel receiving bay, east side")])
     page = pypdfium2.PdfDocument(document)[0].get_textpage()
@@ -123,6 +178,9 @@ def test_none_too_many_or_an_unknown_size_are_refused() -> None:
             pdf(wrong)
     with pytest.raises(ValueError):
         pdf([label()], "1x1")
+    for wrong_place in ({"dx": 21}, {"dy": -21}, {"skip": 21}, {"skip": -1}):
+        with pytest.raises(ValueError):
+            pdf([label()], "a4-60x40", **wrong_place)
 
 
 def test_the_outline_of_a_code_is_the_code() -> None:

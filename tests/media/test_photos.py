@@ -4,8 +4,9 @@ import hashlib
 import io
 
 import pytest
-from conftest import Phone, Server, name, photo
 from PIL import Image, ImageCms
+
+from tests.media.conftest import Phone, Server, name, photo
 
 MAKER = "SECRETPHONE 9000"
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import pypdfium2
 import pytest
 import zxingcpp
-from conftest import photo
 
 from backend.app import build
 from backend.domains.equipment import codes
@@ -16,6 +15,7 @@ from backend.kernel.ids import SERVER_AUTHOR, derived
 from backend.settings import Settings
 from backend.sync.op import New
 from tests.api.conftest import Plant, Time, copied, made, made_on_postgres  # noqa: F401 - fixtures
+from tests.media.conftest import photo
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PATCH = {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
@@ -131,6 +131,32 @@ async def test_a_machine_without_a_tag_is_named_and_not_printed(plant: Plant) ->
     answer = await admin.get("/api/equipment/labels.pdf", params={"machines": derived("new machine")})
     assert (answer.status_code, answer.json()["code"]) == (409, "equipment.no_tag")
     assert "NEW-1" in answer.json()["message"]["zh"]
+
+
+async def test_blank_tags_are_made_once_and_printed(plant: Plant) -> None:
+    admin, worker = await plant.phone().sign_in("admin"), await plant.phone().sign_in("worker")
+    asked = {"batch": "5e0a3f64-7f0e-4a51-9b1f-3f1f0a9d2c11", "count": 4}
+    assert (await worker.post("/api/equipment/tags", json=asked)).status_code == 403
+    answer = await admin.post("/api/equipment/tags", json=asked)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()["codes"]
+    assert len(set(made)) == 4
+    assert (await admin.post("/api/equipment/tags", json=asked)).json()["codes"] == made
+    printed = await admin.get("/api/equipment/labels.pdf", params={"tags": ",".join(made), "size": "a4-30x20"})
+    (page,) = pypdfium2.PdfDocument(printed.content)
+    read = {found.text for found in zxingcpp.read_barcodes(page.render(scale=203 / 72).to_pil())}
+    assert read == {codes.url(plant.settings.public_origin, code) for code in made}
+    for params, code in (
+        ({"tags": "ZZZZZZZZ"}, "equipment.no_blank_tag"),
+        ({"tags": ","}, "equipment.how_many_labels"),
+        ({"tags": made[0], "size": "a4-30x20", "skip": 84}, "equipment.label_place"),
+        ({"tags": made[0], "size": "a4-30x20", "dx": 21}, "equipment.label_place"),
+        ({"tags": made[0], "skip": 1}, "equipment.label_place"),
+    ):
+        assert (await admin.get("/api/equipment/labels.pdf", params=params)).json()["code"] == code
+    for count in (0, 501):
+        answer = await admin.post("/api/equipment/tags", json={**asked, "count": count})
+        assert answer.json()["code"] == "equipment.how_many_labels"
 
 
 async def test_a_machine_is_found_by_the_code_of_its_tag(plant: Plant) -> None:

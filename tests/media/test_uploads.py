@@ -7,7 +7,8 @@ import threading
 import time
 
 import pytest
-from conftest import Phone, Server, Start, name, photo
+
+from tests.media.conftest import Phone, Server, Start, name, photo
 
 
 def test_a_photo_sent_in_one_piece_is_stored_checked_and_served(server: Server, phone: Phone) -> None:
