@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import hostile
 import psutil
 import pytest
 
 from media.child import MEMORY_BYTES_MAX, Busy, Children
+from tests.media import hostile
 from tests.media.conftest import Server, begin_on, name, photo
 
 FILES = hostile.all_of_them()

@@ -136,26 +136,26 @@ async def test_a_machine_without_a_tag_is_named_and_not_printed(plant: Plant) ->
 async def test_blank_tags_are_made_once_and_printed(plant: Plant) -> None:
     admin, worker = await plant.phone().sign_in("admin"), await plant.phone().sign_in("worker")
     asked = {"batch": "5e0a3f64-7f0e-4a51-9b1f-3f1f0a9d2c11", "count": 4}
-    assert (await worker.post("/api/equipment/tags", json=asked)).status_code == 403
-    answer = await admin.post("/api/equipment/tags", json=asked)
+    assert (await worker.post("/api/equipment/tags", asked)).status_code == 403
+    answer = await admin.post("/api/equipment/tags", asked)
     assert answer.status_code == 201, answer.text
-    made = answer.json()["codes"]
-    assert len(set(made)) == 4
-    assert (await admin.post("/api/equipment/tags", json=asked)).json()["codes"] == made
-    printed = await admin.get("/api/equipment/labels.pdf", params={"tags": ",".join(made), "size": "a4-30x20"})
+    blank = answer.json()["codes"]
+    assert len(set(blank)) == 4
+    assert (await admin.post("/api/equipment/tags", asked)).json()["codes"] == blank
+    printed = await admin.get("/api/equipment/labels.pdf", params={"tags": ",".join(blank), "size": "a4-30x20"})
     (page,) = pypdfium2.PdfDocument(printed.content)
     read = {found.text for found in zxingcpp.read_barcodes(page.render(scale=203 / 72).to_pil())}
-    assert read == {codes.url(plant.settings.public_origin, code) for code in made}
+    assert read == {codes.url(plant.settings.public_origin, code) for code in blank}
     for params, code in (
         ({"tags": "ZZZZZZZZ"}, "equipment.no_blank_tag"),
         ({"tags": ","}, "equipment.how_many_labels"),
-        ({"tags": made[0], "size": "a4-30x20", "skip": 84}, "equipment.label_place"),
-        ({"tags": made[0], "size": "a4-30x20", "dx": 21}, "equipment.label_place"),
-        ({"tags": made[0], "skip": 1}, "equipment.label_place"),
+        ({"tags": blank[0], "size": "a4-30x20", "skip": 84}, "equipment.label_place"),
+        ({"tags": blank[0], "size": "a4-30x20", "dx": 21}, "equipment.label_place"),
+        ({"tags": blank[0], "skip": 1}, "equipment.label_place"),
     ):
         assert (await admin.get("/api/equipment/labels.pdf", params=params)).json()["code"] == code
     for count in (0, 501):
-        answer = await admin.post("/api/equipment/tags", json={**asked, "count": count})
+        answer = await admin.post("/api/equipment/tags", {**asked, "count": count})
         assert answer.json()["code"] == "equipment.how_many_labels"
 
 
