@@ -269,3 +269,23 @@ def test_what_nobody_proved_waits_among_the_supervisor_s_tasks(
     expect(row).to_be_visible()
     row.click()
     expect(held.by("act-take")).to_be_visible()
+
+
+def test_a_new_tag_has_a_code_of_its_own_and_one_code_on_two_machines_opens_neither(
+    new_phone: Callable[..., Phone], plant: Plant, all_cranes: list[Crane]
+) -> None:
+    held = new_phone()
+    held.sign_in("admin")
+    go_to(held, "/k/tag/new")
+    expect(held.by("f-code").locator("input").first).to_have_value(re.compile("^[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}$"))
+    held.press("form-submit")
+    expect(held.by("act-claim")).to_be_visible()
+
+    office = Client(plant.origin).sign_in("admin")
+    office.pull()
+    office.act(office.new("tag", 1, {"code": all_cranes[4].code}), "claim", {"machine": all_cranes[3].id})
+    assert {verdict["state"] for verdict in office.push()} == {"ok"}
+    held.today()
+    held.synced()
+    go_to(held, f"/t/{all_cranes[4].code}")
+    expect(held.by("tag-problem")).to_have_attribute("data-why", "double", timeout=20_000)

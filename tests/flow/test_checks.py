@@ -294,3 +294,11 @@ async def test_an_older_report_of_a_fault_that_arrives_late_does_not_make_it_old
     await late.push_new()
     assert (await plant.crane())["open_faults"] == [fault]
     assert len(await plant.documents("hazard")) == 2
+
+
+async def test_a_tag_is_bound_by_whoever_manages_the_machine_and_asks_for_it_first(plant: Plant) -> None:
+    tag = await plant.ok("admin", "new", {"code": "ABCD1234"}, kind="tag")
+    assert await plant.say("admin", "act", tag, "claim") == ("refused", "flow.field_required")
+    assert await plant.say("safety", "act", tag, "claim", machine=CRANE) == ("refused", "flow.not_allowed")
+    await plant.ok("admin", "act", tag, "claim", machine=CRANE)
+    assert (await plant.world.view(tag))["status"] == "bound"

@@ -477,6 +477,8 @@ const en: Record<Key, string> = {
   "tag.bind": "Bind it",
   "tag.blank": "This tag is not bound yet",
   "tag.blank_do": "The equipment office binds it first.",
+  "tag.double": "This code stands for two machines",
+  "tag.double_do": "Do not operate yet. Have one of the tags voided.",
   "tag.fetch": "Fetch now",
   "tag.malformed": "Not a tag code",
   "tag.malformed_do": "A code has 8 letters and digits.",

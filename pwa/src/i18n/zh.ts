@@ -473,6 +473,8 @@ export default {
   "tag.bind": "绑定设备",
   "tag.blank": "这张标牌还没有绑定设备",
   "tag.blank_do": "由设备管理员绑定后才能用。",
+  "tag.double": "这个编号绑定了两台设备",
+  "tag.double_do": "先不要开机。请设备管理员作废其中一张标牌。",
   "tag.fetch": "现在取资料",
   "tag.malformed": "这不是标牌编号",
   "tag.malformed_do": "编号是 8 位字母和数字。",

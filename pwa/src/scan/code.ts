@@ -26,3 +26,8 @@ export function parse(text: string): string | null {
     .replaceAll("L", "1");
   return bare.length === CODE_CHARS && [...bare].every((c) => ALPHABET.includes(c)) ? bare : null;
 }
+
+/** A new tag's code: 40 random bits that nobody can guess. */
+export function randomCode(): string {
+  return [...crypto.getRandomValues(new Uint8Array(CODE_CHARS))].map((byte) => ALPHABET[byte % ALPHABET.length]).join("");
+}
