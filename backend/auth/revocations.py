@@ -22,19 +22,14 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Revocations:
-    """Answers from memory; writes to the file first."""
+    """Answers from memory; writes to the file first. Several workers on one machine share the file: what another has written is read before
+    the next answer."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._last: dict[tuple[str, str], Line] = {}
-        if file.exists():
-            for text in file.read_bytes().splitlines():
-                # A line cut short by a crash was never answered for.
-                try:
-                    line = msgspec.json.decode(text, type=Line)
-                except (msgspec.DecodeError, msgspec.ValidationError):
-                    continue
-                self._last[(line.what, line.id)] = line
+        self._read = 0
+        self._catch_up()
 
     def person(self, person: str) -> bool:
         """Whether this person is revoked."""
@@ -54,12 +49,35 @@ class Revocations:
             os.fsync(handle)
         finally:
             os.close(handle)
-        self._last[(line.what, line.id)] = line
+        self._catch_up()
 
     def every(self) -> list[Line]:
         """The line that counts for each person and device, oldest first."""
+        self._catch_up()
         return sorted(self._last.values(), key=lambda line: line.at)
 
     def _is(self, what: str, name: str) -> bool:
+        self._catch_up()
         line = self._last.get((what, name))
         return line is not None and line.revoked
+
+    def _catch_up(self) -> None:
+        """Read what was appended since; from the beginning where the file is another one than it was."""
+        try:
+            size = self._file.stat().st_size
+        except FileNotFoundError:
+            return
+        if size == self._read:
+            return
+        with self._file.open("rb") as file:
+            file.seek(self._read if size > self._read else 0)
+            added = file.read()
+        # A line cut short by a crash was never answered for, and one that another worker is writing now is read when it is whole.
+        whole = added[: added.rfind(b"\n") + 1]
+        for text in whole.splitlines():
+            try:
+                line = msgspec.json.decode(text, type=Line)
+            except (msgspec.DecodeError, msgspec.ValidationError):
+                continue
+            self._last[(line.what, line.id)] = line
+        self._read = (self._read if size > self._read else 0) + len(whole)

@@ -31,3 +31,20 @@ def test_a_write_cut_anywhere_loses_nothing_that_was_answered_for(tmp_path):
         again = Revocations(file)
         assert again.person(PERSON)
         assert again.device(8)
+
+
+def test_what_one_worker_revokes_another_knows_at_its_next_question(tmp_path):
+    file = tmp_path / "revocations.jsonl"
+    one, two = Revocations(file), Revocations(file)
+    assert not two.person(PERSON)
+    one.note(Line("person", PERSON, True, 1, "admin"))
+    assert two.person(PERSON)
+    two.note(Line("person", PERSON, False, 2, "admin"))
+    assert not one.person(PERSON)
+    assert [line.revoked for line in one.every()] == [False]
+    with file.open("ab") as torn:
+        torn.write(b'{"what": "device", ')  # by one that was killed in the middle
+    assert not one.device(7)
+    two.note(Line("device", "7", True, 3, "admin"))
+    assert one.device(7)
+    assert two.device(7)
