@@ -2,6 +2,7 @@
 # Installs what the browser tests need and says plainly what could not be had. Chromium and libzbar0 come from apt where apt and
 # root (or sudo) are there; elsewhere Playwright brings its own Chromium.
 set -u
+PATH="$PATH:/usr/sbin:/sbin" # where ldconfig is
 
 say() { printf '%s\n' "$*"; }
 
