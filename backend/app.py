@@ -28,6 +28,7 @@ from backend.domains.integrations import controllers as integrations_controllers
 from backend.domains.integrations.run import Imports
 from backend.domains.people import controllers as people_controllers
 from backend.domains.people import queries as people
+from backend.domains.rounds import controllers as rounds_controllers
 from backend.flow.deadlines import Deadlines
 from backend.flow.judge import FlowJudge
 from backend.flow.load import file_kinds, start
@@ -109,6 +110,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
             *media_controllers.ROUTES,
             *people_controllers.ROUTES,
             *equipment_controllers.ROUTES,
+            *rounds_controllers.ROUTES,
             *integrations_controllers.ROUTES,
         ],
         dependencies={

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from backend import demo_rounds
 from backend.auth import accounts
 from backend.auth.passwords import Passwords
 from backend.auth.permissions import Role
@@ -186,7 +187,7 @@ async def seed(store: Store, say: Say, versions: dict[str, int], passwords: Pass
     """Fill an empty plant. `versions`: the newest version of each kind. Raises RuntimeError where an op is not accepted."""
     hashes = {person.username: await passwords.hash(PASSWORD) for person in PEOPLE}
     async with store.write() as tx:
-        for verdict in await say(*ops(versions), tx=tx):
+        for verdict in await say(*ops(versions), *demo_rounds.ops(versions, now), tx=tx):
             if verdict.state != "ok":
                 raise RuntimeError(f"the demo plant does not fit its kinds: {verdict}")
         for person in PEOPLE:
@@ -222,7 +223,7 @@ def ops(versions: dict[str, int]) -> list[Op]:
             "criticality": machine.criticality,
         }
         said.append(new("machine", machine_id(machine.number), fields))
-        tag = derived(f"demo:tag-document:{machine.number}")
+        tag = codes.document_id(tag_code(machine.number))
         said.append(new("tag", tag, {"code": tag_code(machine.number)}))
         bound = {"machine": machine_id(machine.number)}
         said.append(Act(0, 0, 0, SERVER_AUTHOR, f"tag/{tag}", "claim", bound, 0))

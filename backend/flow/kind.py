@@ -360,8 +360,9 @@ class CompiledKind:
 
     @cached_property
     def personal(self) -> list[str]:
-        """Names of the fields that hold personal values."""
-        return [name for name, field in self.kind.fields.items() if field.personal]
+        """Names of the fields that hold personal values; `set.entry` for those of a set's items."""
+        of_sets = [f"{name}.{entry}" for name, spec in self.kind.sets.items() for entry, field in spec.fields.items() if field.personal]
+        return [*(name for name, field in self.kind.fields.items() if field.personal), *of_sets]
 
     def program(self, text: Cel, where: str) -> Program:
         """The rule, compiled. `where`: `doc`, `new`, `set:<name>`, `act:<name>`, and ` value` after it for a `check`. Raises CelSyntax."""

@@ -240,12 +240,16 @@ class _Linter:
         for path, field in self._fields():
             if field.personal and not (field.opens or kind.opens):
                 yield path, "is personal and opens to nobody"
-            if field.personal and path.count(".") > 1:
-                yield path, "only a document's own fields may be personal"
+            if field.personal and path.count(".") > (3 if path.startswith("sets.") else 1):
+                yield path, "only a document's own fields, and those of its sets' items, may be personal"
         personal = set(self.compiled.personal)
         for path, text in self.texts.items():
             if not path.startswith(("computed", "opens")) and (read := {ref.name for ref in text.refs if ref.root == "doc"} & personal):
                 yield path, f"reads what is sealed: {', '.join(sorted(read))}"
+            if path.startswith("sets."):
+                of = path.split(".")[1]
+                if read := {ref.name for ref in text.refs if ref.root == "item" and f"{of}.{ref.name}" in personal}:
+                    yield path, f"reads what is sealed: {', '.join(sorted(read))}"
 
     def _does(self) -> Iterator[tuple[str, Does]]:
         yield "new", self.kind.new

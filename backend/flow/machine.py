@@ -475,7 +475,9 @@ def opens(kind: CompiledKind, seen: View, env: Env) -> set[str]:
     """Names of the personal fields that the actor may read."""
     found = set()
     for name in kind.personal:
-        rule = kind.kind.fields[name].opens or kind.kind.opens
+        of, _, entry = name.partition(".")
+        field = kind.kind.sets[of].fields[entry] if entry else kind.kind.fields[name]
+        rule = field.opens or kind.kind.opens
         try:
             if rule and _holds(kind, rule, "doc", env, seen):
                 found.add(name)

@@ -248,7 +248,7 @@ export class CompiledKind {
   /** The check list by id, as its file has it. */
   readonly items: ReadonlyMap<string, CheckItem>;
   private within: { limits: Readonly<Record<string, number>>; items: Items } | null = null;
-  /** Names of the fields that hold personal values. */
+  /** Names of the fields that hold personal values; `set.entry` for those of a set's items. */
   readonly personal: string[];
   private readonly programs = new Map<string, Program | CelSyntax>();
   private readonly scopes = new Map<string, Scope>();
@@ -260,7 +260,9 @@ export class CompiledKind {
     this.sets = kind.sets ?? {};
     this.transitions = kind.transitions ?? {};
     this.items = new Map((kind.items ?? []).map((item) => [item.id, { ...UNSAID, ...item }]));
-    this.personal = Object.keys(this.fields).filter((name) => this.fields[name]?.personal);
+    const personal = (fields: Fields): string[] => Object.keys(fields).filter((name) => fields[name]?.personal);
+    const ofSets = Object.entries(this.sets).flatMap(([name, { fields }]) => personal(fields).map((entry) => `${name}.${entry}`));
+    this.personal = [...personal(this.fields), ...ofSets];
   }
 
   /** The check list by id, as rules see it: the plant's limits stand over the file's bounds. */

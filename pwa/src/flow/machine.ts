@@ -595,7 +595,9 @@ export function placement(kind: CompiledKind, seen: View, env: Env = { actor: SE
 export function opens(kind: CompiledKind, seen: View, env: Env): Set<string> {
   return new Set(
     kind.personal.filter((name) => {
-      const rule = kind.fields[name]?.opens ?? kind.kind.opens;
+      const [of = "", entry] = name.split(".");
+      const field = entry === undefined ? kind.fields[of] : kind.sets[of]?.fields[entry];
+      const rule = field?.opens ?? kind.kind.opens;
       return rule !== undefined && answer(() => holds(kind, rule, "doc", env, seen, {}), false);
     }),
   );
