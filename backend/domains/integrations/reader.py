@@ -142,13 +142,14 @@ def _rows(sheet: Any, merged: dict[tuple[int, int], int]) -> list[tuple[int, lis
     found: list[tuple[int, list[Value]]] = []
     filling: dict[int, tuple[int, Value]] = {}
     for number, cells in enumerate(sheet.iter_rows(max_col=COLUMNS_MAX, values_only=True), 1):
-        values = [_value(cell) for cell in cells]
-        empty = all(value is None for value in values)
+        values = _trimmed([_value(cell) for cell in cells])
+        empty = not values
         for column, (last, value) in list(filling.items()):
             if number > last:
                 del filling[column]
-            elif not empty and column <= len(values) and values[column - 1] is None:
-                values[column - 1] = value
+            elif not empty:
+                values += [None] * (column - len(values))
+                values[column - 1] = value if values[column - 1] is None else values[column - 1]
         if merged:
             for column, value in enumerate(values, 1):
                 if (number, column) in merged:
@@ -158,6 +159,13 @@ def _rows(sheet: Any, merged: dict[tuple[int, int], int]) -> list[tuple[int, lis
         if len(found) > ROWS_MAX + 1 or number > ROW_NUMBER_MAX:
             raise Refusal("import.too_many_rows", limit=ROWS_MAX)
     return found
+
+
+def _trimmed(values: list[Value]) -> list[Value]:
+    """Without the empty cells at the end."""
+    while values and values[-1] is None:
+        values.pop()
+    return values
 
 
 def _value(cell: Any) -> Value:
@@ -186,9 +194,9 @@ def _csv(content: bytes) -> Book:
     try:
         # Numbered by row as Excel shows the file, not by line: a quoted text may have several.
         for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True), 1):
-            values = [_text(unguarded(cell)) for cell in cells[:COLUMNS_MAX]]
-            if any(value is not None for value in values):
-                found.append((number, list(values)))
+            values = _trimmed([_text(unguarded(cell)) for cell in cells[:COLUMNS_MAX]])
+            if values:
+                found.append((number, values))
             if len(found) > ROWS_MAX + 1:
                 raise Refusal("import.too_many_rows", limit=ROWS_MAX)
     except csv.Error:
