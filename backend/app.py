@@ -24,6 +24,8 @@ from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
 from backend.auth.tokens import Keys
 from backend.domains.equipment import controllers as equipment_controllers
+from backend.domains.hazards import controllers as hazards_controllers
+from backend.domains.hazards.service import PasserBy
 from backend.domains.integrations import controllers as integrations_controllers
 from backend.domains.integrations.run import Imports
 from backend.domains.people import controllers as people_controllers
@@ -111,6 +113,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
             *people_controllers.ROUTES,
             *equipment_controllers.ROUTES,
             *rounds_controllers.ROUTES,
+            *hazards_controllers.ROUTES,
             *integrations_controllers.ROUTES,
         ],
         dependencies={
@@ -173,6 +176,7 @@ async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, An
         follow = [media.on_accepted, deadlines.on_accepted]
         sync = persons.sync = Sync(store, judge, keys, revocations, clock=clock, on_accepted=follow, on_parked=[media.on_accepted])
         imports = Imports(store, sync, judge, auth, clock)
+        passer_by = PasserBy(store, sync, judge, clock)
         await sync.start()
         watch: asyncio.Task[None] | None = None
         try:
@@ -180,7 +184,7 @@ async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, An
             await media.start()
             await _greet(settings, auth, sync, versions, clock)
             watch = asyncio.create_task(deadlines.run(sync, clock), name="anlu-deadlines")
-            yield {"store": store, "auth": auth, "sync": sync, "media": media, "judge": judge, "imports": imports}
+            yield {"store": store, "auth": auth, "sync": sync, "media": media, "judge": judge, "imports": imports, "passer_by": passer_by}
         finally:
             if watch is not None:
                 watch.cancel()

@@ -159,11 +159,12 @@ class Sync:
 
     # What the server itself does.
 
-    async def say(self, *ops: Op, tx: Tx | None = None) -> list[Verdict]:
+    async def say(self, *ops: Op, tx: Tx | None = None, sealed: dict[str, tuple[bytes, str]] | None = None) -> list[Verdict]:
         """Write ops by the server's own device: `device`, `hlc` and, where it is 0, `at` are given here. With `tx`, inside that write
-        transaction."""
+        transaction. `sealed` holds salt and JSON text of personal values by their `sealed_hash`."""
 
         async def work(taking: Taking) -> list[Verdict]:
+            taking.keep_sealed(sealed or {})
             await taking.places([self.device])
             await taking.read_ahead(ops)
             return [await taking.say(op) for op in ops]
