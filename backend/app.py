@@ -45,8 +45,9 @@ from backend.sync.hlc import from_ms
 from backend.sync.op import New
 from backend.sync.server import Sync
 from backend.sync.shapes import TxDocs, members
-from backend.web import errors, headers, health
+from backend.web import errors, headers, health, metrics
 from backend.web.logs import set_up as set_up_logs
+from backend.web.metrics import CountedSync, Metrics
 from backend.web.static import Files, headers_of
 from media import controllers as media_controllers
 from media.intake import MayRead, Media
@@ -63,6 +64,7 @@ class Anlu(Litestar):
 
     files: Files
     https: bool
+    metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
         if scope["type"] != ScopeType.HTTP:
@@ -70,16 +72,18 @@ class Anlu(Litestar):
             return
         began = time.perf_counter()
         path, method = scope["path"], str(scope.get("method", ""))
+        served = path.startswith("/api/") or path == "/metrics"
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = headers.complete(message["headers"], path, https=self.https)
-                if path.startswith("/api/"):
-                    took_ms = round((time.perf_counter() - began) * 1000, 1)
-                    log.info("answered", method=method, route=errors.route_of(scope), status=message["status"], ms=took_ms)
+                if served:
+                    took, route = time.perf_counter() - began, errors.route_of(scope)
+                    self.metrics.answered(method, route, message["status"], took)
+                    log.info("answered", method=method, route=route, status=message["status"], ms=round(took * 1000, 1))
             await send(message)
 
-        if path.startswith("/api/"):
+        if served:
             await super().__call__(scope, receive, sending)
             return
         answer = self.files.answer(method, path, headers_of(scope))
@@ -97,9 +101,11 @@ def from_environment() -> Anlu:
 def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
     """The app of one plant. Its lifespan opens and closes everything it holds."""
 
+    counted = Metrics(settings, program())
+
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with _house(settings, clock) as parts:
+        async with _house(settings, clock, counted) as parts:
             for name, part in parts.items():
                 app.state[name] = part
             yield
@@ -107,6 +113,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
     app = Anlu(
         route_handlers=[
             health.health,
+            metrics.metrics,
             *auth_controllers.ROUTES,
             *sync_controllers.ROUTES,
             *media_controllers.ROUTES,
@@ -134,6 +141,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
     )
     app.files = Files(settings.pwa_path)
     app.https = settings.https
+    app.metrics = app.state["metrics"] = counted
     app.state["settings"] = settings
     app.state["version"] = program()
     return app
@@ -147,7 +155,7 @@ async def _known(answer: Response[Any]) -> Response[Any]:
 
 
 @asynccontextmanager
-async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, Any]]:
+async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIterator[dict[str, Any]]:
     """Everything that runs, from the database up, and down again in the other order."""
     settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = open_store(settings.database_url)
@@ -171,12 +179,20 @@ async def _house(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, An
             worker_session_hours=settings.worker_session_hours,
             admin_session_hours=settings.admin_session_hours,
         )
-        media = Media(store, DiskStore(settings.media_path), may_read=_may_read(store, judge), caller=auth.principal, clock=clock)
+        media = Media(
+            store,
+            DiskStore(settings.media_path),
+            may_read=_may_read(store, judge),
+            caller=auth.principal,
+            clock=clock,
+            free_bytes_min=settings.media_free_mb_min * 1_000_000,
+        )
         deadlines = Deadlines(judge)
-        follow = [media.on_accepted, deadlines.on_accepted]
-        sync = persons.sync = Sync(store, judge, keys, revocations, clock=clock, on_accepted=follow, on_parked=[media.on_accepted])
+        follow = [media.on_accepted, deadlines.on_accepted, counted.on_accepted]
+        sync = persons.sync = CountedSync(store, judge, keys, revocations, clock=clock, on_accepted=follow, on_parked=[media.on_accepted])
         imports = Imports(store, sync, judge, auth, clock)
         passer_by = PasserBy(store, sync, judge, clock)
+        sync.metrics = counted
         await sync.start()
         watch: asyncio.Task[None] | None = None
         try:

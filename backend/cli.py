@@ -4,6 +4,7 @@ anlu serve              the plant's server
 anlu demo               a demo plant, served
 anlu backup FOLDER      copies the plant away while it works
 anlu restore FOLDER     brings the newest backup back; what stood is moved aside
+anlu doctor             looks at clock, disk, database, keys, certificate, photos: what is wrong and what to do
 anlu verify             reads the whole ledger and says whether anything in it was changed
 anlu kinds check        proves every kind sound
 anlu settings           every setting, its variable, its default and what holds now
@@ -30,7 +31,7 @@ from backend.auth.tokens import Keys
 from backend.flow import lint
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
-from backend.operate import NotDone, backup, restore
+from backend.operate import NotDone, backup, doctor, restore
 from backend.operate.version import program
 from backend.settings import Settings, WrongSetting, describe
 from backend.store import migrate, open_store
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _do(back_up(settings, asked))
         case "restore":
             return _do(bring_back(settings, asked))
+        case "doctor":
+            return asyncio.run(examine(settings))
         case "verify":
             return asyncio.run(verify(settings))
         case "kinds":
@@ -173,6 +176,14 @@ async def bring_back(settings: Settings, asked: argparse.Namespace) -> int:
     return 1 if restored.broken else 0
 
 
+async def examine(settings: Settings) -> int:
+    """Say what is well and what is not; 1 where something is bad."""
+    found = await doctor.look(settings)
+    for one in found:
+        print(one.line())
+    return 1 if any(one.level == "bad" for one in found) else 0
+
+
 async def verify(settings: Settings) -> int:
     """Read the ledger from its first entry to its last."""
     store = open_store(settings.database_url)
@@ -238,7 +249,7 @@ def _say(text: Text, *, error: bool = False) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="anlu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name in ("serve", "demo", "verify", "settings", "create-admin", "rotate-keys"):
+    for name in ("serve", "demo", "doctor", "verify", "settings", "create-admin", "rotate-keys"):
         commands.add_parser(name)
     copied = commands.add_parser("backup")
     copied.add_argument("folder", type=Path, help="where backups are kept; each becomes a folder of its own in it")

@@ -15,6 +15,7 @@ import msgspec
 
 PREFIX = "ANLU_"
 FILE = "anlu.toml"
+TOKEN_CHARS_MIN = 16
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -84,6 +85,26 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "构建好的网页应用所在文件夹；空着则用随程序的 pwa/dist。", "Folder of the built app; empty means pwa/dist beside the program."
         ),
     ] = ""
+    tls_certificate: Annotated[
+        str,
+        _doc(
+            "服务器自己做 HTTPS 时的证书链（PEM）；空着则由反向代理做。",
+            "Certificate chain (PEM) where the server itself speaks HTTPS; empty means a reverse proxy does.",
+            "/etc/anlu/tls/fullchain.pem",
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str,
+        _doc("上述证书的私钥（PEM）。", "Private key (PEM) of that certificate.", "/etc/anlu/tls/key.pem"),
+    ] = ""
+    lan_http_port: Annotated[
+        int,
+        _doc(
+            "serve --lan 时发放根证书和安装说明的 http 端口；0 表示由系统挑一个空闲的。",
+            "With serve --lan: the http port that gives out the CA certificate and how to install it; 0 lets the system pick a free one.",
+        ),
+        msgspec.Meta(ge=0, le=65535),
+    ] = 8080
     demo: Annotated[
         bool, _doc("这是演示工厂：第一次启动时填入样例数据。", "This is a demo plant: the first start fills it with sample data.")
     ] = False
@@ -105,6 +126,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _doc("磁盘剩余少于这么多 MB 时，健康检查报警。", "Below this many free MB the health check complains."),
         msgspec.Meta(ge=1, le=10_000_000),
     ] = 500
+    media_free_mb_min: Annotated[
+        int,
+        _doc(
+            "照片所在磁盘剩余少于这么多 MB 时，照片留在手机里等待，操作记录照常接收。",
+            "Below this many free MB on their disk photos wait on the phones, and ops are still taken.",
+        ),
+        msgspec.Meta(ge=1, le=10_000_000),
+    ] = 300
+    metrics_token: Annotated[
+        str,
+        _doc(
+            "读取 /metrics 要出示的令牌（Authorization: Bearer …）；空着则只有本机可读。",
+            "Token with which /metrics is read (Authorization: Bearer …); empty means from this machine only.",
+        ),
+    ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("日志的详细程度。", "How much is logged.")] = "info"
 
     @property
@@ -114,6 +150,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.data_path / 'anlu.db'}"
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of an SQLite database; None for PostgreSQL."""
+        scheme, _, path = self.database_url.partition("://")
+        return Path(path[1:]) if scheme == "sqlite" else None
+
+    @property
+    def certificate_file(self) -> Path | None:
+        """The certificate with which the server itself speaks HTTPS; None where a reverse proxy does."""
+        return Path(self.tls_certificate).resolve() if self.tls_certificate else None
 
     @property
     def media_path(self) -> Path:
@@ -132,8 +179,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Scheme, host and port as phones see them, without a slash at the end."""
         if self.origin:
             return self.origin.rstrip("/")
+        scheme = "https" if self.tls_certificate else "http"
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
-        return f"http://{host}:{self.port}"
+        return f"{scheme}://{host}:{self.port}"
 
     @property
     def https(self) -> bool:
@@ -250,11 +298,26 @@ def _check(settings: Settings, origin: dict[str, str]) -> None:
             f"应为 sqlite:///文件路径 或 postgres://用户:密码@主机/数据库，现为“{_without_password(settings.database)}”。",
             f"it is sqlite:///path or postgres://user:password@host/database, not “{_without_password(settings.database)}”.",
         )
+    if settings.metrics_token and (not settings.metrics_token.isascii() or len(settings.metrics_token) < TOKEN_CHARS_MIN):
+        raise wrong(
+            "metrics_token",
+            f"至少 {TOKEN_CHARS_MIN} 个英文字符。",
+            f"it has at least {TOKEN_CHARS_MIN} ASCII characters.",
+        )
     if "://" in settings.media:
         raise wrong(
             "media",
             f"应为文件夹，现为“{_without_password(settings.media)}”。",
             f"it is a folder, not “{_without_password(settings.media)}”.",
+        )
+    for name, file in (("tls_certificate", settings.tls_certificate), ("tls_key", settings.tls_key)):
+        if file and not Path(file).is_file():
+            raise wrong(name, f"没有文件“{file}”。", f"there is no file “{file}”.")
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        raise wrong(
+            "tls_certificate" if settings.tls_certificate else "tls_key",
+            "证书和私钥要一起设置。",
+            "certificate and key are set together.",
         )
     if settings.pwa and not settings.pwa_path.is_dir():
         raise wrong("pwa", f"没有文件夹“{settings.pwa_path}”。", f"there is no folder “{settings.pwa_path}”.")

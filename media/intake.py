@@ -36,8 +36,8 @@ from media.store import EVIDENCE, SERVED, DiskStore, MediaStore, Part, sync_fold
 UPLOAD_HOURS_MAX = 72
 OPEN_UPLOADS_MAX = 5_000
 OPEN_UPLOADS_OF_ONE_PHOTO_MAX = 8
-DISK_FREE_BYTES_MIN = 256 * 1024 * 1024
-"""Below it photos wait on the phones, so that ops still find room."""
+DISK_FREE_BYTES_MIN = 300_000_000
+"""Below it photos wait on the phones, so that ops still find room. An upload that is on its way waits too."""
 IDLE_SECONDS_MAX = 60
 SYNC_BYTES = 1024 * 1024
 """In a long PATCH the count moves at least this often."""
@@ -87,6 +87,7 @@ class Media:
         staging: Path | None = None,
         clock: Clock = wall_clock,
         children: Children | None = None,
+        free_bytes_min: int = DISK_FREE_BYTES_MIN,
     ) -> None:
         if staging is None:
             if not isinstance(shelf, DiskStore):
@@ -99,6 +100,7 @@ class Media:
         self.caller = caller
         self.clock = clock
         self.children = children or Children()
+        self.free_bytes_min = free_bytes_min
         self._turns: dict[str, _Turn] = {}
         self._swept_at = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,9 +139,7 @@ class Media:
         if length < 1:
             raise Refusal("media.not_an_image")
         await self._sweep()
-        free = await self.shelf.free_bytes()
-        if free is not None and free < DISK_FREE_BYTES_MIN + length:
-            raise Refusal("media.no_room", headers={"Retry-After": "600"})
+        await self._room(length)
         now = self.clock()
         made = Upload(secrets.token_hex(16), sha256, media_type, length, 0, "open", None, now + UPLOAD_HOURS_MAX * HOUR_MS)
         async with self.store.write() as tx:
@@ -167,6 +167,16 @@ class Media:
             )
         return made
 
+    async def has_room(self) -> bool:
+        """Whether photos are taken now."""
+        free = await self.shelf.free_bytes()
+        return free is None or free >= self.free_bytes_min
+
+    async def _room(self, length: int) -> None:
+        free = await self.shelf.free_bytes()
+        if free is not None and free < self.free_bytes_min + length:
+            raise Refusal("media.no_room", headers={"Retry-After": "600"})
+
     async def look(self, upload_id: str) -> Upload:
         """How far an upload is. One whose bytes are all here is finished first, so that the full offset always means: stored. Raises
         Refusal."""
@@ -186,6 +196,7 @@ class Media:
             if offset != upload.have:
                 raise Refusal("media.offset", headers={"Upload-Offset": str(upload.have)}, have=upload.have)
             if upload.state == "open" and upload.have < upload.length:
+                await self._room(upload.length - upload.have)
                 upload = await self._write(upload, body, size, checksum, asked)
             if upload.state == "open" and upload.have == upload.length:
                 upload = await self._finish(upload)

@@ -2,12 +2,15 @@
 
     anyone      no proof asked (health, the app's own files, signing in)
     device      the body proves itself (push: signature, certificate, tokens; media that an op awaits)
+    operator    asked from the server's own machine, or with the operator's token (metrics)
     session     somebody is signed in on this phone
     <cap>       somebody is signed in who holds this capability somewhere; the handler asks about the place
 
 Capabilities come from the roles in a person's document and the plant's role table, which the flow reads; the app hands that in as `People`.
 """
 
+import hmac
+import ipaddress
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +21,11 @@ from backend.kernel.errors import Refusal, Text
 
 ANYONE = "anyone"
 DEVICE = "device"
+OPERATOR = "operator"
 SESSION = "session"
+
+FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"})
+"""What a reverse proxy adds: it asks from this machine for somebody who may be anywhere."""
 
 OWN_SITE = frozenset({"same-origin", "none"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -80,9 +87,9 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     if connection.headers.get("sec-fetch-site", "same-origin") not in OWN_SITE and connection.scope.get("method") not in READING:
         raise Refusal("auth.forbidden")
     who = handler.opt.get("who")
-    if who in (ANYONE, DEVICE):
+    if who in (ANYONE, DEVICE) or (who == OPERATOR and _operator(connection)):
         return
-    if who is None:
+    if who is None or who == OPERATOR:
         raise Refusal("auth.forbidden")
     auth = connection.app.state["auth"]
     principal = await auth.principal(connection)
@@ -91,3 +98,15 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
         standing = await auth.standing(principal.person)
         if not standing.has(who):
             raise Refusal("auth.forbidden")
+
+
+def _operator(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    token: str = connection.app.state["settings"].metrics_token
+    if token:
+        return hmac.compare_digest(connection.headers.get("authorization", "").encode(), f"Bearer {token}".encode())
+    if connection.client is None or any(name in FORWARDED for name in connection.headers):
+        return False
+    try:
+        return ipaddress.ip_address(connection.client.host).is_loopback
+    except ValueError:
+        return False

@@ -14,7 +14,7 @@ import msgspec
 from backend.audit import heads
 from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.errors import Text
-from backend.operate import NotDone, database, snapshot
+from backend.operate import NotDone, database, last, snapshot
 from backend.operate.snapshot import Manifest, Photo, Photos
 from backend.settings import Settings
 from media.store import EVIDENCE
@@ -110,7 +110,10 @@ async def _make(
     under_way.rename(done)
     snapshot.sync(folder)
     removed = _thin(folder, keep, keys_to) if keep else []
-    return Made(done, manifest, new, broken, removed)
+    made = Made(done, manifest, new, broken, removed)
+    if made.whole and with_media:
+        last.note(settings.data_path, last.Noted(made_at, str(done)))
+    return made
 
 
 def _take(source: Path, target: Path, wanted: Callable[[Path], bool]) -> None:

@@ -15,11 +15,13 @@ Word = Literal["ok", "low", "failed"]
 
 
 class Health(msgspec.Struct):
-    """`ok` is false where the database cannot be read; a low disk is told and still serves. `now` is the server's hlc."""
+    """`ok` is false where the database cannot be read; a low disk is told and still serves. `media` is low while photos wait on the phones
+    for room; ops are taken all the same. `now` is the server's hlc."""
 
     ok: bool
     database: Word
     disk: Word
+    media: Word
     version: str
     epoch: str
     now: int
@@ -27,9 +29,9 @@ class Health(msgspec.Struct):
 
 @get("/api/health", who=ANYONE)
 async def health(request: Request[Any, Any, Any]) -> Response[Health]:
-    """Database, disk, version, epoch."""
+    """Database, disk, room for photos, version, epoch."""
     state = request.app.state
-    found = Health(True, "ok", "ok", state["version"], state["auth"].epoch(), state["auth"].hlc(state["auth"].clock()))
+    found = Health(True, "ok", "ok", "ok", state["version"], state["auth"].epoch(), state["auth"].hlc(state["auth"].clock()))
     try:
         async with state["store"].read() as tx:
             await tx.one("SELECT 1 AS one")
@@ -37,6 +39,10 @@ async def health(request: Request[Any, Any, Any]) -> Response[Health]:
         log.exception("database_unreadable")
         found.ok, found.database = False, "failed"
     found.disk = _disk(state["settings"].data_path, state["settings"].disk_free_mb_min)
+    try:
+        found.media = "ok" if await state["media"].has_room() else "low"
+    except OSError:
+        found.media = "failed"
     return Response(found, status_code=200 if found.ok else 503)
 
 

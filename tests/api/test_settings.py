@@ -31,6 +31,12 @@ WRONG = [
     ("ANLU_WORKER_SESSION_HOURS", "0"),
     ("ANLU_ADMIN_SESSION_HOURS", "1000"),
     ("ANLU_DISK_FREE_MB_MIN", "0"),
+    ("ANLU_MEDIA_FREE_MB_MIN", "-1"),
+    ("ANLU_METRICS_TOKEN", "geheim"),
+    ("ANLU_TLS_CERTIFICATE", "/nowhere/at/all.pem"),
+    ("ANLU_TLS_CERTIFICATE", __file__),
+    ("ANLU_TLS_KEY", "/nowhere/at/all.pem"),
+    ("ANLU_LAN_HTTP_PORT", "65536"),
     ("ANLU_LOG_LEVEL", "loud"),
     ("ANLU_POTR", "8000"),
 ]

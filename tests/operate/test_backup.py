@@ -1,6 +1,5 @@
 """A plant is backed up while it works, lost, and brought back: nothing that anybody was told is kept is lost."""
 
-import asyncio
 import hashlib
 import io
 import json
@@ -19,7 +18,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from backend.app import build
 from backend.demo import area_id
 from backend.operate import NotDone, backup, restore
 from backend.settings import Settings
@@ -213,26 +211,6 @@ def test_a_restore_onto_the_same_machine_undoes_no_revocation_and_loses_no_photo
 
 
 # What does not depend on the database is shown on one, in this process.
-
-
-@pytest.fixture(scope="session")
-def made_plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo plant on disk that nobody serves."""
-    folder = tmp_path_factory.mktemp("made") / "data"
-
-    async def once() -> None:
-        async with build(Settings(data=str(folder), demo=True, password_ms=20)).lifespan():
-            pass
-
-    asyncio.run(once())
-    return folder
-
-
-@pytest.fixture
-def resting(made_plant: Path, tmp_path: Path) -> Settings:
-    """A copy of it."""
-    shutil.copytree(made_plant, tmp_path / "data")
-    return Settings(data=str(tmp_path / "data"), password_ms=20)
 
 
 def shelve(settings: Settings, seed: int) -> str:
