@@ -86,6 +86,23 @@ def test_a_demo_plant_goes_on_at_the_next_start_and_is_no_other_plants(tmp_path)
     assert checked.returncode == 0, out
 
 
+def test_a_demo_plant_on_postgresql_goes_on_at_the_next_start_after_it_was_killed_too(tmp_path, databases):
+    url = databases.new()
+    with serving("demo", data=tmp_path, ANLU_DATABASE=url) as (origin, _, process):
+        health = httpx.get(f"{origin}/api/health").json()
+        assert health["database"] == "ok"
+        process.kill()
+        process.wait(15)
+    assert not (tmp_path / "anlu.db").exists()
+    with serving("serve", data=tmp_path, ANLU_DATABASE=url) as (origin, said, _):
+        assert httpx.get(f"{origin}/api/health").json()["epoch"] == health["epoch"]
+        assert "anlu-demo" not in "".join(said)
+    checked = command("verify", data=tmp_path, ANLU_DATABASE=url)
+    out, err = checked.communicate(timeout=60)
+    assert checked.returncode == 0, out + err
+    databases.drop(url)
+
+
 def test_a_plant_prints_a_set_up_code_until_somebody_is_there_and_refuses_the_demo_afterwards(tmp_path):
     with serving("serve", data=tmp_path) as (origin, said, _):
         code = re.search(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}", "".join(said))
