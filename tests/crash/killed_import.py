@@ -132,7 +132,7 @@ def forked(work: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[int, Any]:
 def main(folder: Path) -> None:
     made = folder / "made"
     assert forked(lambda: _none(prepare(made)))[0] == 0
-    step, nth, killed = 37, 1, True
+    step, nth, killed = 61, 1, True
     while killed:
         copy = folder / f"round-{nth}"
         shutil.copytree(made, copy)
