@@ -129,7 +129,7 @@ class Imports:
             plan=found.digest,
             errors=[{"cell": p.cell, "row": p.row, "column": p.column, **body(p.code, p.params)} for p in shown],
             errors_more=len(found.problems) - len(shown),
-            changes=_changes(found.steps),
+            changes=_changes(table, found.steps),
             ignored=found.ignored,
             unknown=found.unknown,
         )
@@ -336,12 +336,16 @@ def _ops(table: Table, kind: CompiledKind, step: Step, author: str) -> list[Op]:
     return said + [Act(0, 0, 0, author, key, transition, given, step.seq) for transition, given in step.acts]
 
 
-def _changes(steps: Sequence[Step]) -> list[dict[str, Any]]:
+def _changes(table: Table, steps: Sequence[Step]) -> list[dict[str, Any]]:
     """What would be different in documents that stand, cell by cell."""
     found = []
     for step in steps:
         if not step.new:
-            found += [{"row": step.row, "column": name, "before": old, "after": new} for name, (old, new) in step.shown.items()]
+            titles = {name: msgspec.to_builtins(table.columns[name].title) for name in step.shown}
+            found += [
+                {"row": step.row, "column": name, "heading": titles[name], "before": old, "after": new}
+                for name, (old, new) in step.shown.items()
+            ]
     return found[:CHANGES_SHOWN_MAX]
 
 

@@ -19,8 +19,9 @@ export const routes: RouteRecordRaw[] = [
   { path: "/me", name: "me", component: () => import("./screens/Me.vue"), meta: { bar: true } },
   { path: "/outbox", name: "outbox", component: () => import("./screens/Outbox.vue") },
   { path: "/devices", name: "devices", component: () => import("./screens/Devices.vue") },
+  { path: "/import", name: "import", component: () => import("../domains/integrations/Import.vue") },
   { path: "/scan", name: "scan", component: () => import("../scan/Scan.vue") },
-  { path: "/t/:code", name: "tag", component: () => import("../scan/Tag.vue") },
+  { path: "/t/:code", name: "tag", component: () => import("../scan/Door.vue") },
 
   { path: "/machines/:id", name: "machine", component: () => import("../domains/equipment/Machine.vue") },
   { path: "/machines/:id/clear/:fault", name: "clear", component: () => import("../domains/equipment/Clear.vue") },
@@ -74,6 +75,8 @@ router.beforeEach((to) => {
     });
   }
   const needed = session();
+  // Whoever scans a tag where nobody ever signed in is not sent to a password: there is a page for passers-by.
+  if (to.name === "tag" && needed === "sign-in") return true;
   if (!to.meta.open && needed) return { name: needed, query: to.fullPath === "/" ? {} : { next: to.fullPath } };
   if (to.name === "pin" && needed !== "pin") return needed ? { name: needed } : { name: "today" };
   return true;
