@@ -14,8 +14,10 @@ from backend.flow.actor import SERVER, Actor, actor, nobody
 from backend.flow.calendar import Rosters
 from backend.flow.kind import CompiledKind, compile_kind, unpack_source
 from backend.flow.machine import Env, View
+from backend.flow.notices import KIND as NOTICE
+from backend.flow.notices import notice
 from backend.kernel.ids import CALENDAR, PLANT, SERVER_AUTHOR, kind_document
-from backend.sync.judge import Body, Change, Docs, Document, Outcome, Parked, Refused, StopFacts
+from backend.sync.judge import Body, Change, Docs, Document, Lost, NotStarted, Outcome, Parked, Refused, Spawn, StopFacts
 from backend.sync.op import Act, Add, New, Op
 
 PLANT_KEY = f"plant/{PLANT}"
@@ -107,6 +109,17 @@ class FlowJudge:
         kind = self._kinds.get((doc.kind, doc.body["version"]))
         transition = kind.kind.transitions.get(op.transition) if kind is not None else None
         return transition is not None and transition.stop
+
+    async def notices(self, docs: Docs, event: Lost | NotStarted) -> list[Spawn]:
+        """What tells a supervisor of this."""
+        kind = None
+        if isinstance(event, NotStarted) and (doc := await docs.get(event.op.doc)) is not None:
+            kind = await self._kind(docs, doc.kind, doc.body["version"])
+        told, version = notice(event, kind), self.newest(NOTICE)
+        if told is None or version is None:
+            return []
+        told.version = version
+        return [told]
 
     def observe(self, keys: Sequence[str]) -> None:
         """These documents have changed, or a change of theirs was undone."""

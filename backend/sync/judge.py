@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from backend.sync.op import Op
+from backend.sync.op import Act, Op
 
 Body = dict[str, Any]
 """`{"version", "status", "fields": {f: [value, e, device]}, "sets": {s: {id: [item, e, device]}}}`: in memory, in the store, on the wire
@@ -90,6 +90,25 @@ class StopFacts(msgspec.Struct):
     unseen: Sequence[int] = ()
 
 
+class Lost(msgspec.Struct):
+    """Numbers of a phone's queue, both ends included, that it no longer holds. `person`: who registered it; `phone`: how it is called."""
+
+    device: int
+    first: int
+    last: int
+    at: int
+    person: str | None = None
+    phone: str = ""
+
+
+class NotStarted(msgspec.Struct):
+    """An act that was refused with this code while stops stood that its author had not seen: the work may have happened. `at`: Unix ms."""
+
+    op: Act
+    code: str
+    at: int
+
+
 class Docs(Protocol):
     """Reads documents inside the running transaction; sees what it has written."""
 
@@ -123,6 +142,10 @@ class Judge(Protocol):
 
     def is_stop(self, op: Op, doc: Document | None) -> bool:
         """Whether this op is a transition marked `stop` in its document's kind."""
+        ...
+
+    async def notices(self, docs: Docs, event: Lost | NotStarted) -> list[Spawn]:
+        """The documents by which somebody hears of this. Sync names them after the cause, so that one cause tells once."""
         ...
 
     def observe(self, keys: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from backend.auth.revocations import Revocations
 from backend.auth.tokens import CLOCK_LEEWAY_MS, BadToken, Certificate, Keys
 from backend.kernel.errors import Refusal
 from backend.sync import ledger
+from backend.sync.judge import Lost
 from backend.sync.op import (
     BUNDLE_BYTES_MAX,
     OPS_IN_BUNDLE_MAX,
@@ -110,7 +111,8 @@ async def take_bundle(opened: Opened, taking: Taking, revocations: Revocations, 
     known = await ledger.verdicts(tx, [one.id for one in opened.said]) if opened.said else {}
     await _check_fork(opened, taking, have, known)
     if bundle.lost and bundle.first - 1 > have:
-        await taking.lose(queue, bundle.first - 1, now)
+        person, phone = (known_device.person, known_device.label) if known_device is not None else (None, "")
+        await taking.lose(Lost(queue, have + 1, bundle.first - 1, now, person, phone))
     taking.keep_sealed(opened.sealed)
     fresh = [one for one in opened.said if one.n > have and one.id not in known]
     retired = known_device is not None and known_device.retired_at is not None

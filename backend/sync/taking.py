@@ -15,7 +15,7 @@ from backend.kernel import ids
 from backend.store import FAILURES, Tx
 from backend.sync import hlc, ledger, merge
 from backend.sync.follow import tell
-from backend.sync.judge import Body, Change, Document, Judge, Outcome, Parked, Refused, StopFacts
+from backend.sync.judge import Body, Change, Document, Judge, Lost, NotStarted, Outcome, Parked, Refused, StopFacts
 from backend.sync.ledger import Entry
 from backend.sync.op import ITEMS_IN_SET_MAX, Act, Add, Malformed, New, Op, Sealed, Set, decode, encode, op_id, sealed_hash
 
@@ -71,6 +71,8 @@ class Said(msgspec.Struct):
     unproven: str = ""
     """The code under which it waits for a supervisor; empty where its author is proven."""
     why_unproven: str = ""
+    unseen: list[int] = []
+    """The stops that its author had not seen, by seq."""
     foreign: bool = False
     """The op names a device that its bundle does not speak for."""
     marks: list[str] = []
@@ -316,12 +318,15 @@ class Taking:
             )
         )
 
-    async def lose(self, queue: int, upto: int, at: int) -> None:
-        """Numbers up to this one are no longer on the phone."""
-        place = self.place(queue)
-        self._append(Entry(seq=self._next(), what="lost", at=at, queue=queue, n=upto, params=_text({"from": place.have + 1})))
-        place.have, place.last = upto, None
-        log.warning("a phone lost part of its queue", extra={"device": queue, "upto": upto})
+    async def lose(self, lost: Lost) -> None:
+        """Numbers up to this one are no longer on the phone. A supervisor hears of it."""
+        place = self.place(lost.device)
+        params = _text({"from": lost.first})
+        self._append(Entry(seq=self._next(), what="lost", at=lost.at, queue=lost.device, n=lost.last, params=params))
+        place.have, place.last = lost.last, None
+        log.warning("a phone lost part of its queue", extra={"device": lost.device, "upto": lost.last})
+        await self._notify(f"lost:{lost.device}:{lost.first}-{lost.last}", lost, 0)
+        await self._release()
 
     async def say(self, op: Op) -> Verdict:
         """Write an op by the server's own device: number, clock and bytes are given here. Returns its verdict."""
@@ -382,6 +387,7 @@ class Taking:
         """The outcome for an op as things stand, and what it awaits if it parks."""
         op = said.op
         assert op is not None
+        said.unseen = []
         doc = self.batch.docs[op.doc] if op.doc in self.batch.docs else await self.get(op.doc)
         stop = isinstance(op, Act) and doc is not None and self.judge.is_stop(op, doc)
         if said.unproven and not stop:
@@ -391,6 +397,7 @@ class Taking:
             behind = await self._parked_before(said)
             if behind is not None:
                 return Parked("op.awaits_earlier", {"op": behind}), behind
+            said.unseen = await self._unseen(said, op)
         if said.receipt is not None and said.receipt[0] == "refused" and not stop:
             return Refused(said.receipt[1], said.receipt[2]), None
         if isinstance(op, New):
@@ -402,9 +409,7 @@ class Taking:
             held = doc.body["sets"].get(op.set, {})
             if len(held) >= ITEMS_IN_SET_MAX and op.item_id not in held:
                 return Refused("op.set_full", {"set": op.set, "limit": ITEMS_IN_SET_MAX}), None
-        facts = StopFacts()
-        if isinstance(op, Act) and not stop:
-            facts = StopFacts(await self._unseen(said, op))
+        facts = StopFacts(said.unseen)
         try:
             outcome = await self.judge.judge(op, said.id, doc, self, at=said.at, author=said.person, stops=facts)
         except FAILURES:
@@ -470,6 +475,8 @@ class Taking:
         if isinstance(outcome, Change) and op is not None:
             await self._move(op, entry.seq)
             await self._follow(said, op, outcome, depth)
+        elif isinstance(outcome, Refused) and isinstance(op, Act) and said.unseen:
+            await self._notify(said.id, NotStarted(op, outcome.code, said.at), depth)
 
     def _apply(self, said: Said, op: Op, change: Change, seq: int) -> bytes:
         """Change the document as the op says; the patch that says what has changed."""
@@ -541,6 +548,21 @@ class Taking:
         if isinstance(op, New):
             self._freed.append(op.doc)
 
+    async def _notify(self, cause: str, event: Lost | NotStarted, depth: int) -> None:
+        """Somebody is to hear of this, once: the documents that tell it take their ids from the cause."""
+        try:
+            spawns = await self.judge.notices(self, event)
+        except FAILURES:
+            raise
+        except Exception:
+            # The ledger has what happened; the phone's queue must not wait for our mistake.
+            log.exception("nobody could be told", extra={"cause": cause})
+            return
+        for spawn in spawns:
+            key = f"{spawn.kind}/{ids.spawned(cause, spawn.name)}"
+            if depth < DEPTH_MAX and await self.get(key) is None:
+                await self._say(New(0, 0, 0, ids.SERVER_AUTHOR, key, spawn.version, spawn.fields), depth + 1, event.at)
+
     async def _say_after(self, op: Op, cause: Said, depth: int) -> None:
         if depth >= DEPTH_MAX:
             log.error("ops follow from one another without end", extra={"op": cause.id, "doc": op.doc})
@@ -581,6 +603,7 @@ class Taking:
         if version is not None:
             author = op.author if isinstance(op.author, str) else None
             fields = {"op": said.id, "device": said.queue, "author": author, "code": outcome.code, "about": op.doc, "at": said.at}
+            fields["since"] = self.batch.now
             await self._say_after(New(0, 0, 0, ids.SERVER_AUTHOR, f"parked/{said.id}", version, fields), said, depth)
 
     async def newest(self, kind: str) -> int | None:

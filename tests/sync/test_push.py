@@ -457,7 +457,7 @@ class TestParking:
         op = phone.set(key, {"note": "b"})
         await phone.push()
         view = await world.view(f"parked/{op}")
-        said = {"op": op, "device": phone.number, "author": phone.person, "about": key, "at": NOW}
+        said = {"op": op, "device": phone.number, "author": phone.person, "about": key, "at": NOW, "since": NOW}
         assert view == {"status": "waiting", "code": "op.awaits_document"} | said
 
     async def test_an_op_that_our_own_code_cannot_judge_waits_and_the_queue_goes_on(self, world: World):

@@ -28,7 +28,7 @@ from backend.auth.tokens import Keys
 from backend.kernel.ids import SERVER_AUTHOR, uuid7
 from backend.store import migrate, open_store
 from backend.sync import hlc
-from backend.sync.judge import Body, Change, Docs, Document, FollowAct, Outcome, Parked, Refused, Spawn, StopFacts
+from backend.sync.judge import Body, Change, Docs, Document, FollowAct, Lost, NotStarted, Outcome, Parked, Refused, Spawn, StopFacts
 from backend.sync.op import Act, Add, Author, New, Op, Sealed, Set, encode, encode_bundle, op_id, sealed_hash
 from backend.sync.server import PushAnswer, Sync
 
@@ -43,6 +43,7 @@ class SmallJudge:
         self.holds: dict[str, set[str]] = {}
         self.readers: set[str] = set()
         self.observed: list[str] = []
+        self.told: list[Lost | NotStarted] = []
 
     async def judge(self, op: Op, op_id: str, doc: Document | None, docs: Docs, *, at: int, author: str, stops: StopFacts) -> Outcome:
         kind = op.doc.partition("/")[0]
@@ -106,6 +107,10 @@ class SmallJudge:
 
     def is_stop(self, op: Op, doc: Document | None) -> bool:
         return isinstance(op, Act) and op.transition == "halt"
+
+    async def notices(self, docs: Docs, event: Lost | NotStarted) -> list[Spawn]:
+        self.told.append(event)
+        return []
 
     def observe(self, keys: Sequence[str]) -> None:
         self.observed += keys
