@@ -82,9 +82,10 @@ class Sync:
     async def start(self) -> None:
         """Find out whether this database went on or was restored, and take or begin its epoch."""
         boots = self.keys.folder / "boot.json"
-        known: list[str] = msgspec.json.decode(boots.read_bytes(), type=list[str]) if boots.exists() else []
         boot = secrets.token_hex(16)
+        # File and database are looked at and written under the writer's lock: several workers may start at once.
         async with self.store.write() as tx:
+            known: list[str] = msgspec.json.decode(boots.read_bytes(), type=list[str]) if boots.exists() else []
             meta = {row["name"]: row["value"] for row in await MetaRow.select()}
             before = meta.get("boot")
             last, _ = await ledger.head(tx)
@@ -105,7 +106,11 @@ class Sync:
                     "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
                 )
             meta |= values
-        write_secret(boots, msgspec.json.encode([boot]))
+        async with self.store.write() as tx:
+            # Another worker may have begun since: the file names the boot that the database has.
+            row = await tx.one("SELECT value FROM meta WHERE name = 'boot'")
+            assert row is not None
+            write_secret(boots, msgspec.json.encode([row["value"]]))
         self.epoch, self.device = meta["epoch"], int(meta["device"])
         self._puller.begin(self.epoch, bytes.fromhex(meta["cursor"]))
         async with self.store.read() as tx:

@@ -199,6 +199,18 @@ async def test_a_server_forgets_what_another_has_changed_before_it_judges(tmp_pa
         await sound(one)
 
 
+async def test_servers_that_start_at_once_are_one_plant_and_its_next_start_is_no_restore(tmp_path: Path, database: str):
+    async with World(tmp_path, url=database) as first:
+        epoch = first.sync.epoch
+    for _ in range(3):
+        worlds = [World(tmp_path, url=database) for _ in range(4)]
+        await asyncio.gather(*(world.__aenter__() for world in worlds))
+        assert {world.sync.epoch for world in worlds} == {epoch}
+        assert len(await worlds[0].rows("SELECT seq FROM ledger WHERE what = 'epoch'")) == 1
+        for world in worlds:
+            await world.__aexit__()
+
+
 async def test_many_that_start_at_once_migrate_once(database: str):
     stores = [open_store(database) for _ in range(4)]
     ran = await asyncio.gather(*(migrate(store) for store in stores))
