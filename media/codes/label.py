@@ -1,9 +1,9 @@
 """Labels as vector PDF: a QR with the tag's short address, the machine's number and names, and the code that is typed when the QR is too
 dirty.
 
-One page a label, cut to the label's size, so that a label printer takes the file as it is. Nothing is clipped: each text is set in the
-largest size at which it fits its box in whole lines. The Chinese font travels with us (`fonts/`) and its used glyphs are embedded in the
-PDF, so a label looks the same on every machine.
+One page a label, cut to the label's size, so that a label printer takes the file as it is; or many on a sheet of A4, for office printers.
+Nothing is clipped: each text is set in the largest size at which it fits its box in whole lines. The Chinese font travels with us
+(`fonts/`) and its used glyphs are embedded in the PDF, so a label looks the same on every machine.
 """
 
 import io
@@ -38,7 +38,8 @@ class Label(msgspec.Struct, frozen=True):
 
 
 class Size(msgspec.Struct, frozen=True):
-    """A label's format; lengths in mm. `qr` is the code's side with its quiet zone, which may reach into the margin."""
+    """A label's format; lengths in mm. `qr` is the code's side with its quiet zone, which may reach into the margin. `foot`: the line that
+    says what the label is for; the smallest has no room for it."""
 
     width: float
     height: float
@@ -48,25 +49,111 @@ class Size(msgspec.Struct, frozen=True):
     name_pt: float
     other_pt: float
     typed_pt: float
+    foot: bool = True
 
 
-SIZES = {"60x40": Size(width=60, height=40, margin=2, qr=32, number_pt=15, name_pt=11, other_pt=7, typed_pt=14)}
+def size_of(width: float, height: float) -> Size:
+    """The format of a label of this size in mm, 17 to 60 high: the 60×40 one, scaled to its height."""
+    k = height / 40
+    small = height < 26
+    return Size(
+        width=width,
+        height=height,
+        margin=1.2 if small else 2 * k,
+        qr=height * (0.86 if small else 0.8),
+        number_pt=15 * k,
+        name_pt=11 * k,
+        other_pt=7 * k,
+        typed_pt=14 * k,
+        foot=not small,
+    )
 
 
-def pdf(labels: list[Label], size: str = "60x40") -> bytes:
-    """A PDF with a page for each label. Raises ValueError for an unknown size, for none or for more than 500 labels."""
-    if size not in SIZES or not 1 <= len(labels) <= LABELS_MAX:
+SIZES = {"60x40": size_of(60, 40), "45x30": size_of(45, 30), "30x20": size_of(30, 20)}
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    """Labels on a page of A4; lengths in mm, `left` and `top` to the first label's corner, the pitches from label to label. `cut`: the
+    paper is whole and shows where to cut; else it is die-cut."""
+
+    label: Size
+    columns: int
+    rows: int
+    left: float
+    top: float
+    pitch_x: float
+    pitch_y: float
+    cut: bool = False
+
+    @property
+    def count(self) -> int:
+        return self.columns * self.rows
+
+
+def _whole(size: Size, columns: int, rows: int) -> Sheet:
+    left, top = (A4[0] - columns * size.width) / 2, (A4[1] - rows * size.height) / 2
+    return Sheet(size, columns, rows, left, top, size.width, size.height, cut=True)
+
+
+A4 = (210.0, 297.0)
+SHEETS = {
+    "a4-60x40": _whole(SIZES["60x40"], 3, 7),
+    "a4-45x30": _whole(SIZES["45x30"], 4, 9),
+    "a4-30x20": _whole(SIZES["30x20"], 6, 14),
+    "a4-70x37": Sheet(size_of(70, 37), 3, 8, 0, 0.5, 70, 37),
+    "a4-63.5x38.1": Sheet(size_of(63.5, 38.1), 3, 7, 7.25, 15.15, 66.04, 38.1),
+    "a4-45.7x25.4": Sheet(size_of(45.7, 25.4), 4, 10, 9.75, 21.5, 48.3, 25.4),
+    "a4-38.1x21.2": Sheet(size_of(38.1, 21.2), 5, 13, 4.67, 10.7, 40.64, 21.2),
+}
+"""Sheets that shops sell (the last four, by their label's size), and whole adhesive paper to be cut."""
+OFFSET_MM_MAX = 20.0
+
+
+def pdf(labels: list[Label], size: str = "60x40", *, dx: float = 0, dy: float = 0, skip: int = 0) -> bytes:
+    """A PDF with a page for each label, or with sheets of them.
+
+    `size`: of SIZES or SHEETS. On sheets `dx` and `dy` move everything right and down by so many mm, for printers that are off, and `skip`
+    leaves the first places of the first sheet empty: they are used up. Raises ValueError for an unknown size, for none or for more than 500
+    labels, for an offset over 20 mm, for a `skip` of a whole sheet.
+    """
+    if size not in SIZES.keys() | SHEETS.keys() or not 1 <= len(labels) <= LABELS_MAX:
         raise ValueError("labels: unknown size, none, or too many")
+    sheet = SHEETS.get(size)
+    if max(abs(dx), abs(dy)) > OFFSET_MM_MAX or not 0 <= skip < (sheet.count if sheet else 1):
+        raise ValueError("labels: offset or skip")
     _load_font()
-    form = SIZES[size]
     out = io.BytesIO()
-    canvas = Canvas(out, pagesize=(form.width * mm, form.height * mm), invariant=True, pageCompression=True)
+    form = SIZES.get(size)
+    paper = (form.width, form.height) if form else A4
+    canvas = Canvas(out, pagesize=(paper[0] * mm, paper[1] * mm), invariant=True, pageCompression=True)
     canvas.setTitle("Anlu 安炉")
-    for label in labels:
-        _page(canvas, form, label)
-        canvas.showPage()
+    if sheet is not None:
+        _sheets(canvas, sheet, labels, dx, dy, skip)
+    elif form is not None:
+        for label in labels:
+            _page(canvas, form, label)
+            canvas.showPage()
     canvas.save()
     return out.getvalue()
+
+
+def _sheets(canvas: Canvas, sheet: Sheet, labels: list[Label], dx: float, dy: float, skip: int) -> None:
+    for n, label in enumerate(labels, skip):
+        place = n % sheet.count
+        if place == 0 and n > skip:
+            canvas.showPage()
+        row, column = divmod(place, sheet.columns)
+        x = sheet.left + dx + column * sheet.pitch_x
+        y = A4[1] - sheet.top - dy - row * sheet.pitch_y - sheet.label.height
+        canvas.saveState()
+        canvas.translate(x * mm, y * mm)
+        if sheet.cut:
+            canvas.setLineWidth(0.25)
+            canvas.setStrokeGray(0.6)
+            canvas.rect(0, 0, sheet.label.width * mm, sheet.label.height * mm)
+        _page(canvas, sheet.label, label)
+        canvas.restoreState()
+    canvas.showPage()
 
 
 def _page(canvas: Canvas, form: Size, label: Label) -> None:
@@ -79,14 +166,15 @@ def _page(canvas: Canvas, form: Size, label: Label) -> None:
     _set(canvas, label.typed, edge, edge / 2, side - 2 * edge, below, form.typed_pt, lines_max=1, middle=True)
     left = side
     width = form.width * mm - edge - left
-    number_height = form.number_pt * LINE_EM
+    number_height = form.number_pt * LINE_EM if label.number else 0.0
     _set(canvas, label.number, left, top - number_height, width, number_height, form.number_pt, lines_max=1)
-    foot = 2 * form.other_pt * LINE_EM
+    foot = 2 * form.other_pt * LINE_EM if form.foot else 0.0
     room = top - number_height - edge - foot
     kept_for_en = 0.38 * room if label.en else 0.0
     used = _set(canvas, label.zh, left, edge + foot + kept_for_en, width, room - kept_for_en, form.name_pt)
     _set(canvas, label.en, left, edge + foot, width, room - used, form.other_pt + 1)
-    _set(canvas, "安炉 扫码检查\nAnlu: scan to check", left, edge - 1, width, foot, form.other_pt, lines_max=2, bottom=True)
+    if form.foot:
+        _set(canvas, "安炉 扫码检查\nAnlu: scan to check", left, edge - 1, width, foot, form.other_pt, lines_max=2, bottom=True)
 
 
 def _code(canvas: Canvas, text: str, x: float, y: float, side: float) -> None:

@@ -8,6 +8,8 @@ same reading.
 import re
 import unicodedata
 
+from backend.kernel.ids import derived
+
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODE_CHARS = 8
 CODE_RANDOM_BYTES = 5
@@ -25,6 +27,11 @@ def make(random: bytes) -> str:
         raise ValueError(f"a code is made of {CODE_RANDOM_BYTES} random bytes")
     number = int.from_bytes(random, "big")
     return "".join(ALPHABET[(number >> shift) & 31] for shift in range(35, -1, -5))
+
+
+def document_id(code: str) -> str:
+    """The id of the tag's document: it follows from the code, so that no code is given out twice."""
+    return derived(f"tag:{code}")
 
 
 def typed(code: str) -> str:

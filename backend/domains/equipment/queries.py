@@ -33,6 +33,12 @@ async def machine_by_code(docs: Docs, code: str) -> Machine | None:
     return None
 
 
+async def blank_codes(docs: Docs, codes: Iterable[str]) -> set[str]:
+    """Those of these codes whose tags are blank."""
+    wanted = set(codes)
+    return {code for tag in await docs.all("tag") if tag.body["status"] == "blank" and (code := _field(tag, "code")) in wanted}
+
+
 async def codes_of(docs: Docs, ids: Iterable[str]) -> dict[str, str]:
     """The code of each machine's tag, by machine id; of several bound tags the one begun last. A machine without a bound tag is not in
     it."""
