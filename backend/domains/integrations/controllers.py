@@ -2,8 +2,8 @@
 
 GET  /api/integrations/<table>/template.xlsx     an empty table, ?lang=zh|en for what can be chosen
 GET  /api/integrations/<table>/export.xlsx|.csv  what stands
-POST /api/integrations/<table>/check             the file's bytes → what it would do, with an error for each bad cell
-POST /api/integrations/<table>/imports           the file again, ?plan= of the report [&skip_bad=true] → 202, a job
+POST /api/integrations/<table>/check             the file's bytes, ?lang= → what it would do, with an error for each bad cell
+POST /api/integrations/<table>/imports           the file again, ?plan= of the report &lang= [&skip_bad=true] → 202, a job
 GET  /api/integrations/imports/<job>             how far it is
 """
 
@@ -47,16 +47,20 @@ def routes_of(table: Table) -> list[HTTPRouteHandler]:
         return _file(await _imports(request).export(table, principal, lang, as_csv=True), CSV, f"anlu-{table.name}.csv")
 
     @post(f"{at}/check", who=who, status_code=200, request_max_body_size=BYTES_MAX, name=f"{table.name}-check")
-    async def check(request: Asking, principal: NamedDependency[Principal]) -> Report:
+    async def check(request: Asking, principal: NamedDependency[Principal], lang: FromQuery[str] = "zh") -> Report:
         """What this file would do; nothing is changed."""
-        return await _imports(request).check(table, await request.body(), principal)
+        return await _imports(request).check(table, await request.body(), principal, lang)
 
     @post(f"{at}/imports", who=who, status_code=202, request_max_body_size=BYTES_MAX, name=f"{table.name}-import")
     async def begin(
-        request: Asking, principal: NamedDependency[Principal], plan: FromQuery[str] = "", skip_bad: FromQuery[bool] = False
+        request: Asking,
+        principal: NamedDependency[Principal],
+        plan: FromQuery[str] = "",
+        skip_bad: FromQuery[bool] = False,
+        lang: FromQuery[str] = "zh",
     ) -> Job:
         """Take the file in, all of it or, with `skip_bad`, all rows without errors."""
-        return await _imports(request).begin(table, await request.body(), principal, plan, skip_bad=skip_bad)
+        return await _imports(request).begin(table, await request.body(), principal, plan, skip_bad=skip_bad, lang=lang)
 
     return [template, workbook, text, check, begin]
 

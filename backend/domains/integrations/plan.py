@@ -49,7 +49,8 @@ class World(msgspec.Struct):
 
     `held`: documents of the table's kind by folded key. `refs`: for each kind that columns refer to, its documents by folded key. `may`:
     whether who imports may manage this area; the whole plant where it is None. `known`: what columns `from` somewhere offer, id → title.
-    `accounts`: person → user name. `keys`: for each kind that columns refer to, id → key.
+    `accounts`: person → user name. `keys`: for each kind that columns refer to, id → key. `lang`: in which
+    language values are shown.
     """
 
     held: dict[str, list[Held]]
@@ -58,6 +59,7 @@ class World(msgspec.Struct):
     known: dict[str, dict[str, Label]]
     accounts: dict[str, str]
     keys: dict[str, dict[str, str]]
+    lang: str = "zh"
 
 
 class Problem(msgspec.Struct):
@@ -622,7 +624,7 @@ def _digest(steps: list[Step], problems: list[Problem]) -> str:
 # Values → cells.
 
 
-def show(table: Table, kind: CompiledKind, world: World, name: str, value: Any, lang: str = "zh") -> str:
+def show(table: Table, kind: CompiledKind, world: World, name: str, value: Any) -> str:
     """A value as it stands in a cell: what this column's reader reads back as the same."""
     if value is None or (isinstance(value, str) and value in DASHES):
         return ""
@@ -631,21 +633,21 @@ def show(table: Table, kind: CompiledKind, world: World, name: str, value: Any, 
     match column.type:
         case "choice":
             choices = field.of if field is not None and isinstance(field.of, dict) else {}
-            return title(choices[value], lang) if value in choices else str(value)
+            return title(choices[value], world.lang) if value in choices else str(value)
         case "known":
             offered = world.known[column.source]
-            return title(offered[value], lang) if value in offered else str(value)
+            return title(offered[value], world.lang) if value in offered else str(value)
         case "ref":
             return _key_of(world, column.of, value)
         case "roles":
             roles = field.columns["role"].of if field is not None else {}
             words = roles if isinstance(roles, dict) else {}
             parts = [
-                title(words[one["role"]], lang) + (f"@{_key_of(world, column.of, one['area'])}" if one.get("area") else "")
+                title(words[one["role"]], world.lang) + (f"@{_key_of(world, column.of, one['area'])}" if one.get("area") else "")
                 for one in value
                 if one["role"] in words
             ]
-            return ("；" if lang == "zh" else "; ").join(dict.fromkeys(parts))
+            return ("；" if world.lang == "zh" else "; ").join(dict.fromkeys(parts))
     return " ".join(text_of(value).split())
 
 

@@ -111,10 +111,10 @@ class Imports:
 
     # Before.
 
-    async def check(self, table: Table, content: bytes, principal: Principal) -> Report:
+    async def check(self, table: Table, content: bytes, principal: Principal, lang: str = "zh") -> Report:
         """What this file would do. Changes nothing. Raises Refusal `import.…`."""
         await self._may(table, principal)
-        book, found = await self._plan(table, content, principal)
+        book, found = await self._plan(table, content, principal, lang)
         news = sum(step.new for step in found.steps)
         shown = found.problems[:PROBLEMS_SHOWN_MAX]
         return Report(
@@ -138,17 +138,17 @@ class Imports:
         """An empty table to fill in."""
         await self._may(table, principal)
         async with self._store.read() as tx:
-            world = await self._world(tx, table, principal)
-        return await asyncio.to_thread(writer.template, table, self._kind(table), world, lang)
+            world = await self._world(tx, table, principal, lang)
+        return await asyncio.to_thread(writer.template, table, self._kind(table), world)
 
     async def export(self, table: Table, principal: Principal, lang: str, *, as_csv: bool) -> bytes:
         """What stands, as a file that changes nothing when it is imported."""
         await self._may(table, principal)
         async with self._store.read() as tx:
-            world = await self._world(tx, table, principal)
+            world = await self._world(tx, table, principal, lang)
 
         def work() -> bytes:
-            found = writer.rows(table, self._kind(table), world, lang)
+            found = writer.rows(table, self._kind(table), world)
             return writer.text(table, found) if as_csv else writer.workbook(table, found)
 
         async with self._reading:
@@ -156,13 +156,14 @@ class Imports:
 
     # The import itself.
 
-    async def begin(self, table: Table, content: bytes, principal: Principal, seen: str, *, skip_bad: bool) -> Job:
-        """Begin to take a file in that was checked: `seen` is the report's `plan`. `skip_bad`: leave rows with errors out; otherwise any
-        error refuses all. Raises Refusal `import.busy`, `import.changed`, `import.has_errors`, and what `check` raises."""
+    async def begin(self, table: Table, content: bytes, principal: Principal, seen: str, *, skip_bad: bool, lang: str = "zh") -> Job:
+        """Begin to take a file in that was checked: `seen` is the report's `plan`, in the language it was asked in. `skip_bad`: leave rows
+        with errors out; otherwise any error refuses all. Raises Refusal `import.busy`, `import.changed`, `import.has_errors`, and what
+        `check` raises."""
         await self._may(table, principal)
         if self._task is not None and not self._task.done():
             raise Refusal("import.busy")
-        book, found = await self._plan(table, content, principal)
+        book, found = await self._plan(table, content, principal, lang)
         if found.digest != seen:
             raise Refusal("import.changed")
         if found.problems and not skip_bad:
@@ -172,7 +173,7 @@ class Imports:
         now = self._clock()
         job = Job(uuid7(now, secrets.token_bytes(10)), table.name, "running", total=len(found.steps))
         self._jobs = dict(list(self._jobs.items())[-JOBS_KEPT_MAX:]) | {job.id: (principal.person, job)}
-        self._task = asyncio.create_task(self._run(job, table, book, found, principal), name="anlu-import")
+        self._task = asyncio.create_task(self._run(job, table, book, found, principal, lang), name="anlu-import")
         return job
 
     async def job(self, job_id: str, principal: Principal) -> Job:
@@ -194,7 +195,7 @@ class Imports:
             job.state, job.error = "failed", body("import.cut_off", {})
         return job
 
-    async def _run(self, job: Job, table: Table, book: Book, found: Plan, principal: Principal) -> None:
+    async def _run(self, job: Job, table: Table, book: Book, found: Plan, principal: Principal, lang: str) -> None:
         try:
             async with self._store.write() as tx:
                 await tx.run(
@@ -207,7 +208,7 @@ class Imports:
             hashes = await self._hashes(found)
             async with self._store.write() as tx:
                 # Nobody else writes from here on, so the plan that is made now is the one that is done.
-                await self._take_in(tx, job, table, book, found.digest, hashes, principal)
+                await self._take_in(tx, job, table, book, found.digest, hashes, principal, lang)
             job.state = "done"
             log.info("imported", table=table.name, job=job.id, created=job.created, changed=job.changed, skipped=job.skipped)
         except Exception as error:
@@ -234,9 +235,11 @@ class Imports:
         made = [(step.row, step.account.password) for step in found.steps if step.account is not None]
         return {row: await self._auth.passwords.hash(password) for row, password in made}
 
-    async def _take_in(self, tx: Tx, job: Job, table: Table, book: Book, seen: str, hashes: dict[int, str], principal: Principal) -> None:
+    async def _take_in(
+        self, tx: Tx, job: Job, table: Table, book: Book, seen: str, hashes: dict[int, str], principal: Principal, lang: str
+    ) -> None:
         kind = self._kind(table)
-        world = await self._world(tx, table, principal)
+        world = await self._world(tx, table, principal, lang)
         found = await asyncio.to_thread(plans.make, table, kind, book, world, self._new_id)
         if found.digest != seen:
             raise Refusal("import.changed")
@@ -267,11 +270,11 @@ class Imports:
 
     # What is compared.
 
-    async def _plan(self, table: Table, content: bytes, principal: Principal) -> tuple[Book, Plan]:
+    async def _plan(self, table: Table, content: bytes, principal: Principal, lang: str) -> tuple[Book, Plan]:
         async with self._reading:
             book = await asyncio.to_thread(read, content)
             async with self._store.read() as tx:
-                world = await self._world(tx, table, principal)
+                world = await self._world(tx, table, principal, lang)
             return book, await asyncio.to_thread(plans.make, table, self._kind(table), book, world, self._new_id)
 
     async def _may(self, table: Table, principal: Principal) -> None:
@@ -279,7 +282,7 @@ class Imports:
         if not table.area and "*" not in standing.caps.get(table.cap, []):
             raise Refusal("import.whole_plant")
 
-    async def _world(self, tx: Tx, table: Table, principal: Principal) -> World:
+    async def _world(self, tx: Tx, table: Table, principal: Principal, lang: str) -> World:
         docs = TxDocs(tx)
         caps = (await self._judge.actor(docs, principal.person)).caps.get(table.cap, [])
         held: dict[str, list[Held]] = {}
@@ -300,7 +303,9 @@ class Imports:
         accounts: dict[str, str] = {}
         if any(column.account for column in table.columns.values()):
             accounts = {row["person"]: row["username"] for row in await tx.all("SELECT person, username FROM account")}
-        return World(held, refs, lambda area: "*" in caps or area in caps, {"equipment_types": self._equipment_types()}, accounts, keys)
+        return World(
+            held, refs, lambda area: "*" in caps or area in caps, {"equipment_types": self._equipment_types()}, accounts, keys, lang
+        )
 
     async def _held(self, documents: Sequence[Document]) -> list[Held]:
         found = []

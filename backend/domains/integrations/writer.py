@@ -23,12 +23,12 @@ NEEDED = Font(bold=True)
 TEXT = "@"
 
 
-def template(table: Table, kind: CompiledKind, world: World, lang: str) -> bytes:
+def template(table: Table, kind: CompiledKind, world: World) -> bytes:
     """An empty table with headings in both languages and lists to choose from, filled-in examples, the choices, and what each column is
     for. The empty sheet comes first, and only that one is read."""
     book = Workbook()
     _headed(book.active, table, list(table.columns), f"{table.title.zh} {table.title.en}")
-    lists = _choices(book.create_sheet(CHOICES), table, kind, world, lang)
+    lists = _choices(book.create_sheet(CHOICES), table, kind, world)
     _rules(book.active, table, lists)
     examples = book.create_sheet(EXAMPLES, 1)
     _headed(examples, table, list(table.columns), EXAMPLES)
@@ -40,7 +40,7 @@ def template(table: Table, kind: CompiledKind, world: World, lang: str) -> bytes
     return _saved(book)
 
 
-def rows(table: Table, kind: CompiledKind, world: World, lang: str) -> Iterable[list[str | int | float | None]]:
+def rows(table: Table, kind: CompiledKind, world: World) -> Iterable[list[str | int | float | None]]:
     """What stands and can be imported again, in the order of keys: living documents with a key, where the reader may manage them."""
     names = shown_columns(table)
     for _, held in sorted(world.held.items()):
@@ -58,7 +58,7 @@ def rows(table: Table, kind: CompiledKind, world: World, lang: str) -> Iterable[
                 elif column.type == "number":
                     cells.append(value)
                 else:
-                    cells.append(show(table, kind, world, name, value, lang) or None)
+                    cells.append(show(table, kind, world, name, value) or None)
             yield cells
 
 
@@ -118,12 +118,12 @@ def _put(cell: Any, value: Any, column: Column) -> None:
         cell.number_format = TEXT
 
 
-def _choices(sheet: Any, table: Table, kind: CompiledKind, world: World, lang: str) -> dict[str, str]:
+def _choices(sheet: Any, table: Table, kind: CompiledKind, world: World) -> dict[str, str]:
     """Write the lists to choose from, one below each column's name; column → the cells of its list."""
     found: dict[str, str] = {}
     place = 0
     for name, column in table.columns.items():
-        words = [*_offered(table, kind, world, name, lang)]
+        words = [*_offered(table, kind, world, name)]
         if not words:
             continue
         place += 1
@@ -141,9 +141,9 @@ def _choices(sheet: Any, table: Table, kind: CompiledKind, world: World, lang: s
     return found
 
 
-def _offered(table: Table, kind: CompiledKind, world: World, name: str, lang: str) -> Iterable[tuple[str, str]]:
+def _offered(table: Table, kind: CompiledKind, world: World, name: str) -> Iterable[tuple[str, str]]:
     """What can be chosen in a column, and what stands beside it to know it by."""
-    column = table.columns[name]
+    column, lang = table.columns[name], world.lang
     field = kind.kind.fields.get(table.field(name)[0])
     if column.type == "choice" and field is not None and isinstance(field.of, dict):
         yield from ((title(one, lang), "") for one in field.of.values())

@@ -71,10 +71,10 @@ function send<T>(path: string, file: Blob): Promise<T> {
   return useCore().request<T>(path, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 }
 
-export const check = (table: string, file: Blob): Promise<Report> => send(`${at(table)}/check`, file);
+export const check = (table: string, file: Blob): Promise<Report> => send(`${at(table)}/check?lang=${lang.value}`, file);
 
 export const begin = (table: string, file: Blob, plan: string, skipBad: boolean): Promise<Job> =>
-  send(`${at(table)}/imports?${new URLSearchParams({ plan, skip_bad: String(skipBad) })}`, file);
+  send(`${at(table)}/imports?${new URLSearchParams({ plan, skip_bad: String(skipBad), lang: lang.value })}`, file);
 
 export const jobOf = (id: string): Promise<Job> => useCore().request<Job>(`/api/integrations/imports/${id}`);
 
