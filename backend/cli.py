@@ -5,7 +5,7 @@ anlu demo               a demo plant, served
 anlu backup FOLDER      copies the plant away while it works
 anlu restore FOLDER     brings the newest backup back; what stood is moved aside
 anlu doctor             looks at clock, disk, database, keys, certificate, photos: what is wrong and what to do
-anlu verify             reads the whole ledger and says whether anything in it was changed
+anlu verify             reads the whole ledger and says whether anything was changed in it, or in the documents it gives
 anlu kinds check        proves every kind sound
 anlu settings           every setting, its variable, its default and what holds now
 anlu create-admin       a one-time code with which a browser makes an administrator
@@ -29,6 +29,8 @@ from backend.audit.verify import verify as verify_ledger
 from backend.auth import setup
 from backend.auth.tokens import Keys
 from backend.flow import lint
+from backend.flow.judge import FlowJudge
+from backend.flow.load import file_kinds
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
 from backend.operate import NotDone, backup, doctor, restore
@@ -185,10 +187,10 @@ async def examine(settings: Settings) -> int:
 
 
 async def verify(settings: Settings) -> int:
-    """Read the ledger from its first entry to its last."""
+    """Read the ledger from its first entry to its last, and compare what is derived from it."""
     store = open_store(settings.database_url)
     try:
-        report = await verify_ledger(store, Keys(settings.keys_path, wall_clock()))
+        report = await verify_ledger(store, Keys(settings.keys_path, wall_clock()), FlowJudge(file_kinds()))
     finally:
         await store.close()
     print(report.text())

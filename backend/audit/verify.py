@@ -1,6 +1,7 @@
-"""Looks through the whole ledger for what was changed: every entry, how they hang together, the signed heads, the sealed values.
+"""Looks through the whole ledger for what was changed: every entry, how they hang together, the signed heads, the sealed values;
+and whether the documents are what the ledger gives.
 
-report = await verify(store, keys)
+report = await verify(store, keys, judge)
 print(report.text()); sys.exit(0 if report.ok else 1)
 """
 
@@ -13,6 +14,8 @@ import msgspec
 from backend.audit import heads
 from backend.audit.chain import COLUMNS, START, Problem, check
 from backend.store import Store, Tx
+from backend.sync.judge import Judge
+from backend.sync.rebuild import differences
 
 PAGE_ROWS = 5_000
 PROBLEMS_SHOWN_MAX = 50
@@ -30,7 +33,8 @@ _SAYS = {
 
 
 class Report(msgspec.Struct):
-    """What `verify` found. `notes` are losses that the ledger itself owns up to."""
+    """What `verify` found. `notes` are losses that the ledger itself owns up to. `differ`: where a table is not what the ledger gives, a
+    line each; None where that was not looked at."""
 
     entries: int
     head_seq: int
@@ -38,10 +42,11 @@ class Report(msgspec.Struct):
     heads: int
     problems: list[Problem]
     notes: list[Problem]
+    differ: list[str] | None = None
 
     @property
     def ok(self) -> bool:
-        return not self.problems
+        return not self.problems and not self.differ
 
     def text(self) -> str:
         """A page for a person, Chinese first."""
@@ -55,12 +60,26 @@ class Report(msgspec.Struct):
                 lines.append(f"{sign} {problem.seq}: {zh} / {en}" + (f" ({problem.detail})" if problem.detail else ""))
             if len(found) > PROBLEMS_SHOWN_MAX:
                 lines.append(f"{sign} … {len(found) - PROBLEMS_SHOWN_MAX}")
-        lines.append("未发现改动 / nothing was changed" if self.ok else f"发现 {len(self.problems)} 处问题 / {len(self.problems)} problems")
+        for line in (self.differ or ())[:PROBLEMS_SHOWN_MAX]:
+            lines.append(f"✗ {line}")
+        if self.differ and len(self.differ) > PROBLEMS_SHOWN_MAX:
+            lines.append(f"✗ … {len(self.differ) - PROBLEMS_SHOWN_MAX}")
+        n = len(self.problems)
+        lines.append(f"账本：发现 {n} 处问题 / ledger: {n} problems" if n else "账本未发现改动 / nothing in the ledger was changed")
+        if self.differ is None:
+            if n:
+                lines.append("账本有问题，单据未与它比对 / the documents were not compared with a ledger that has problems")
+        elif self.differ:
+            n = len(self.differ)
+            lines.append(f"单据：{n} 处与账本不符 / documents: {n} differ from what the ledger gives")
+        else:
+            lines.append("单据与账本一致 / the documents are what the ledger gives")
         return "\n".join(lines)
 
 
-async def verify(store: Store, keys: heads.Signer | None = None) -> Report:
-    """Check every entry. With `keys` also that nothing is missing at the end, against the heads signed beside them."""
+async def verify(store: Store, keys: heads.Signer | None = None, judge: Judge | None = None) -> Report:
+    """Check every entry. With `keys` also that nothing is missing at the end, against the heads signed beside them. With `judge`, which
+    knows who holds what, also that everything derived is what the ledger gives; a ledger that has problems gives nothing to compare."""
     signed = heads.every(keys) if keys is not None else []
     hashes: dict[int, bytes] = {head.seq: b"" for head in signed}
     problems: list[Problem] = []
@@ -102,7 +121,8 @@ async def verify(store: Store, keys: heads.Signer | None = None) -> Report:
             notes.append(Problem(head.seq, "restored"))
         else:
             problems.append(Problem(head.seq, "cut", f"epoch {head.epoch or first_epoch}"))
-    return Report(entries, last, before.hex(), len(signed), problems, _fewest(notes))
+    differ = await differences(store, judge) if judge is not None and not problems else None
+    return Report(entries, last, before.hex(), len(signed), problems, _fewest(notes), differ)
 
 
 def _params(row: Any) -> dict[str, Any]:
