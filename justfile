@@ -8,8 +8,9 @@ export PYTHONDONTWRITEBYTECODE := "1"
 default: check
 
 # The running product with a demo plant. ANLU_PORT (8000) and ANLU_DATA (./data/demo) choose port and folder.
-demo: _run _pwa
-    ANLU_DATA="${ANLU_DATA:-data/demo}" exec python -m backend.cli demo
+# With --lan it speaks HTTPS on the plant's net and shows phones how to trust it.
+demo *ARGS: _run _pwa
+    ANLU_DATA="${ANLU_DATA:-data/demo}" exec python -m backend.cli demo {{ARGS}}
 
 # The product for a plant: prints the first-run set-up code where nobody is there yet.
 serve *ARGS: _run _pwa

@@ -1,7 +1,7 @@
 """The `anlu` command.
 
-anlu serve              the plant's server
-anlu demo               a demo plant, served
+anlu serve [--lan]      the plant's server; --lan: HTTPS on the plant's net with a certificate authority of its own
+anlu demo [--lan]       a demo plant, served
 anlu backup FOLDER      copies the plant away while it works
 anlu restore FOLDER     brings the newest backup back; what stood is moved aside
 anlu doctor             looks at clock, disk, database, keys, certificate, photos: what is wrong and what to do
@@ -18,10 +18,14 @@ import contextlib
 import os
 import socket
 import sys
+import threading
+import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 import uvicorn
 
 from backend import demo
@@ -33,13 +37,14 @@ from backend.flow.judge import FlowJudge
 from backend.flow.load import file_kinds
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
-from backend.operate import NotDone, backup, doctor, restore
+from backend.operate import NotDone, backup, doctor, lan, restore
 from backend.operate.version import program
 from backend.settings import Settings, WrongSetting, describe
 from backend.store import migrate, open_store
 
 BACKLOG = 512
 SHUTDOWN_SECONDS_MAX = 5
+CHECK_EVERY_SECONDS = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     match asked.command:
         case "serve":
-            return serve(settings)
+            return serve_on_lan(settings) if asked.lan else serve(settings)
         case "demo":
-            return show_demo(settings)
+            return show_demo(settings, lan=asked.lan)
         case "backup":
             return _do(back_up(settings, asked))
         case "restore":
@@ -79,12 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
-def show_demo(settings: Settings) -> int:
+def show_demo(settings: Settings, *, lan: bool = False) -> int:
     """Serve a demo plant, made at the first start. A plant that is somebody's is left alone."""
     if asyncio.run(_plant_in(settings)) == "other":
         _say(demo.NOT_EMPTY, error=True)
         return 1
-    return serve(settings)
+    return serve_on_lan(settings) if lan else serve(settings)
 
 
 async def _plant_in(settings: Settings) -> str:
@@ -97,7 +102,57 @@ async def _plant_in(settings: Settings) -> str:
         await store.close()
 
 
-def serve(settings: Settings) -> int:
+def serve_on_lan(settings: Settings) -> int:
+    """Serve HTTPS at this machine's addresses, with a certificate of our own authority, and tell phones how to trust it."""
+    found = [str(one) for one in lan.addresses()]
+    named = urlsplit(settings.origin).hostname if settings.origin else None
+    hosts = list(dict.fromkeys([*([named] if named else []), *found, *lan.names(), "127.0.0.1", "localhost"]))
+    if not found and named is None:
+        _say(
+            Text("本机没有可用的局域网地址：请先连上工厂网络。", "This machine has no address: connect it to the plant's net first."),
+            error=True,
+        )
+        return 1
+    authority = lan.prepare(settings.keys_path / "ca", hosts, wall_clock())
+    os.environ["ANLU_TLS_CERTIFICATE"], os.environ["ANLU_TLS_KEY"] = str(authority.server), str(authority.server_key)
+    given = Settings()
+    host = settings.host if settings.host != given.host else "0.0.0.0"  # noqa: S104 - phones come from the whole net
+    port = settings.port if settings.port != given.port or "ANLU_PORT" in os.environ else lan.PORT
+    return serve(msgspec.structs.replace(settings, host=host, port=port), _Lan(authority, hosts))
+
+
+class _Lan(msgspec.Struct):
+    """HTTPS on the plant's net: the authority, and what this machine is called there, best first."""
+
+    authority: lan.Authority
+    hosts: list[str]
+
+    def announce(self, settings: Settings, port: int) -> lan.Helper:
+        """Give out the page and the certificate, and say so. Raises OSError where the port is taken."""
+        # The app reads its settings anew; where phones find it is known only now.
+        origin = settings.public_origin if settings.origin else f"https://{self.hosts[0]}:{port}"
+        os.environ["ANLU_ORIGIN"] = origin
+        helper = lan.Helper(settings.host, settings.lan_http_port, self.hosts[0])
+        fingerprint = self.authority.fingerprint()
+        helper.start(lan.page(helper.url, origin, fingerprint), self.authority.certificate)
+        print(lan.terminal_qr(helper.url), flush=True)
+        _say(lan.invitation(helper.url, origin, fingerprint))
+        return helper
+
+    def check(self, server: uvicorn.Server, port: int) -> None:
+        """Once the server answers, ask it as a phone would that trusts the authority, and say what came of it."""
+        while not server.started:
+            if server.should_exit:
+                return
+            time.sleep(CHECK_EVERY_SECONDS)
+        for host, wrong in lan.check(self.authority, self.hosts, port):
+            if wrong:
+                _say(Text(f"✗ https://{host}:{port} 自检失败：{wrong}", f"✗ https://{host}:{port} failed: {wrong}"), error=True)
+            else:
+                _say(Text(f"✓ https://{host}:{port} 自检通过", f"✓ https://{host}:{port} answers under the CA certificate"))
+
+
+def serve(settings: Settings, on_lan: _Lan | None = None) -> int:
     """Listen first, then start: who asks for port 0 learns which one it became, and a taken port is said in a sentence."""
     try:
         listening = _listen(settings.host, settings.port)
@@ -111,7 +166,21 @@ def serve(settings: Settings) -> int:
         )
         return 1
     # The app reads its settings anew (it may be one of several processes); what was decided here goes by the environment.
-    os.environ["ANLU_PORT"] = str(listening.getsockname()[1])
+    port = listening.getsockname()[1]
+    os.environ["ANLU_HOST"], os.environ["ANLU_PORT"] = settings.host, str(port)
+    try:
+        helper = on_lan.announce(settings, port) if on_lan else None
+    except OSError as error:
+        listening.close()
+        _say(
+            Text(
+                f"证书发放端口 {settings.lan_http_port} 用不了：{error.strerror}。请用 ANLU_LAN_HTTP_PORT 选别的端口。",
+                f"The port {settings.lan_http_port} for the certificate: {error.strerror}. Choose another with ANLU_LAN_HTTP_PORT.",
+            ),
+            error=True,
+        )
+        return 1
+    certificate = (on_lan.authority.server, on_lan.authority.server_key) if on_lan else (settings.tls_certificate, settings.tls_key)
     config = uvicorn.Config(
         "backend.app:from_environment",
         factory=True,
@@ -123,11 +192,17 @@ def serve(settings: Settings) -> int:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        ssl_certfile=certificate[0] or None,
+        ssl_keyfile=str(certificate[1]) if certificate[1] else None,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
     )
     server = uvicorn.Server(config)
+    if on_lan:
+        threading.Thread(target=on_lan.check, args=(server, port), name="anlu-lan-check", daemon=True).start()
     with contextlib.closing(listening), contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
+    if helper is not None:
+        helper.stop()
     return 0 if server.started else 1
 
 
@@ -251,7 +326,9 @@ def _say(text: Text, *, error: bool = False) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="anlu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name in ("serve", "demo", "doctor", "verify", "settings", "create-admin", "rotate-keys"):
+    for name in ("serve", "demo"):
+        commands.add_parser(name).add_argument("--lan", action="store_true", help="HTTPS on the plant's net")
+    for name in ("doctor", "verify", "settings", "create-admin", "rotate-keys"):
         commands.add_parser(name)
     copied = commands.add_parser("backup")
     copied.add_argument("folder", type=Path, help="where backups are kept; each becomes a folder of its own in it")

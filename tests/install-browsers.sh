@@ -14,6 +14,7 @@ fi
 wanted=""
 command -v chromium >/dev/null 2>&1 || wanted="$wanted chromium"
 ldconfig -p 2>/dev/null | grep -q libzbar || wanted="$wanted libzbar0"
+command -v certutil >/dev/null 2>&1 || wanted="$wanted libnss3-tools"
 fc-list 2>/dev/null | grep -qiE "cjk|noto sans sc|wqy" || wanted="$wanted fonts-noto-cjk"
 
 if [ -n "$wanted" ] && command -v apt-get >/dev/null 2>&1 && [ "$as_root" != none ]; then
