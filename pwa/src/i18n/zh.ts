@@ -184,7 +184,6 @@ export default {
   "import.another": "导入另一个文件",
   "import.bad": "有错误的行",
   "import.bad_do": "最好在文件里改正这些单元格，再选一次：已经导入的不会重复。",
-  "import.bad_rows": "1 行有错误 | {n} 行有错误",
   "import.before": "原来",
   "import.blank": "（空）",
   "import.cell": "单元格",
