@@ -187,7 +187,6 @@ const en: Record<Key, string> = {
   "import.another": "Import another file",
   "import.bad": "Rows with errors",
   "import.bad_do": "Better correct these cells in the file and choose it again: what is in already is not doubled.",
-  "import.bad_rows": "1 row has errors | {n} rows have errors",
   "import.before": "Before",
   "import.blank": "(empty)",
   "import.cell": "Cell",
