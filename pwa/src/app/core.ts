@@ -18,6 +18,7 @@ import { deviceForSignIn, hear, type Means, pin as pinKeys, push, type SignedIn,
 import { Overlay, type Standing } from "../sync/replay";
 import type { Flow } from "../sync/rules";
 import { basicView } from "../sync/view";
+import { deviceLabel } from "./label";
 import { type Answer, AppError, type Core, type Label, type Me, type OutboxItem, type SyncState } from "./types";
 
 /** What the core takes from its surroundings; tests give their own. */
@@ -911,7 +912,7 @@ export function createCore(given: Partial<World> = {}): Core {
   }
 
   function label(): string {
-    return (globalThis.navigator?.userAgent ?? "").slice(0, 80);
+    return deviceLabel(globalThis.navigator?.userAgent ?? "");
   }
 
   function now(): number {

@@ -117,3 +117,6 @@ export function kindTitle(name: string): string {
 
 const LEVELS: LevelName[] = ["red", "orange", "yellow", "blue"];
 export const levelOf = (grade: unknown): LevelName => (LEVELS.includes(grade as LevelName) ? (grade as LevelName) : "blue");
+
+/** The word of a hazard's grade. One that nobody has graded yet says so: it is not "minor". */
+export const gradeWord = (grade: unknown): string => t(LEVELS.includes(grade as LevelName) ? `grade.${grade as "red"}` : "grade.none");
