@@ -3,10 +3,11 @@ import { label, refusal, t } from "../i18n";
 import type { Label, View } from "./types";
 import { useCore } from "./use";
 
-/** The name of a document: its names, else its title, number, code or words; of a parked entry whose it is and why it waits. */
+/** The name of a document: its names, else its title, number, code or words; of a parked entry whose it is and why it waits; of a notice its sentence. */
 export function nameOf(view: View | undefined): string {
   if (!view) return "";
   if (view.kind === "parked") return [personName(view.author), refusal(String(view.code)).why].filter(Boolean).join(": ");
+  if (view.kind === "notice") return refusal(String(view.what), (view.params as Record<string, unknown> | null) ?? {}).why;
   const named = (view.names ?? view.name ?? view.title) as Label | string | null | undefined;
   const text = label(named);
   return text || String(view.number ?? view.code ?? view.note ?? "");
