@@ -24,6 +24,7 @@ from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
 from backend.auth.tokens import Keys
 from backend.domains.equipment import controllers as equipment_controllers
+from backend.domains.equipment import reading as equipment_reading
 from backend.domains.hazards import controllers as hazards_controllers
 from backend.domains.hazards.service import PasserBy
 from backend.domains.integrations import controllers as integrations_controllers
@@ -119,6 +120,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
             *media_controllers.ROUTES,
             *people_controllers.ROUTES,
             *equipment_controllers.ROUTES,
+            *equipment_reading.ROUTES,
             *rounds_controllers.ROUTES,
             *hazards_controllers.ROUTES,
             *integrations_controllers.ROUTES,
@@ -200,7 +202,16 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
             await media.start()
             await _greet(settings, auth, sync, versions, clock)
             watch = asyncio.create_task(deadlines.run(sync, clock), name="anlu-deadlines")
-            yield {"store": store, "auth": auth, "sync": sync, "media": media, "judge": judge, "imports": imports, "passer_by": passer_by}
+            yield {
+                "store": store,
+                "auth": auth,
+                "sync": sync,
+                "media": media,
+                "judge": judge,
+                "imports": imports,
+                "passer_by": passer_by,
+                "tag_reads": equipment_reading.limit(),
+            }
         finally:
             if watch is not None:
                 watch.cancel()

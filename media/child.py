@@ -47,6 +47,13 @@ class Children:
     async def derive(self, source: Path, into: Path) -> dict[str, Any]:
         """Check and derive one photo. Gives `{"ok": {"type", "w", "h"}}` or `{"code": "media.…"}`, with `cpu_s` and `memory_bytes` it
         took. Raises `Busy`."""
+        return await self._ask({"source": str(source), "into": str(into)})
+
+    async def read(self, source: Path) -> dict[str, Any]:
+        """Read the QR codes in one photo. Gives `{"ok": {"texts": […]}}` or `{"code": "media.…"}`. Raises `Busy`."""
+        return await self._ask({"source": str(source), "into": None})
+
+    async def _ask(self, job: dict[str, Any]) -> dict[str, Any]:
         if self._waiting >= WAITING_MAX:
             raise Busy
         self._waiting += 1
@@ -60,7 +67,7 @@ class Children:
                 helper = await self._start()
             assert helper.stdin is not None
             assert helper.stdout is not None
-            helper.stdin.write(json.dumps({"source": str(source), "into": str(into)}).encode() + b"\n")
+            helper.stdin.write(json.dumps(job).encode() + b"\n")
             try:
                 await helper.stdin.drain()
                 line = await asyncio.wait_for(helper.stdout.readline(), WALL_SECONDS_MAX + 10)
@@ -103,17 +110,20 @@ class Children:
 def serve() -> None:
     """The helper's side: one line in, one child, one line out, until the server goes away."""
     from media import derive
+    from media.codes import read
 
-    assert derive.DECODERS  # loaded before the first fork
+    # Loaded before the first fork.
+    assert derive.DECODERS
+    assert read.SIDES
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
     for line in sys.stdin.buffer:
         job = json.loads(line)
-        answer = _in_a_child(Path(job["source"]), Path(job["into"]))
+        answer = _in_a_child(Path(job["source"]), Path(job["into"]) if job["into"] else None)
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
         sys.stdout.buffer.flush()
 
 
-def _in_a_child(source: Path, into: Path) -> dict[str, Any]:
+def _in_a_child(source: Path, into: Path | None) -> dict[str, Any]:
     """Fork, wait with a limit, and say how it ended."""
     ours, theirs = os.pipe()
     pid = os.fork()
@@ -147,7 +157,7 @@ def _in_a_child(source: Path, into: Path) -> dict[str, Any]:
         return {"code": "media.too_heavy", **cost}
 
 
-def _child(source: Path, into: Path, out: int) -> None:
+def _child(source: Path, into: Path | None, out: int) -> None:
     """The child: limits first, then the photo. Never returns."""
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -169,10 +179,13 @@ def _child(source: Path, into: Path, out: int) -> None:
         os._exit(0)
 
 
-def _look(source: Path, into: Path) -> dict[str, Any]:
+def _look(source: Path, into: Path | None) -> dict[str, Any]:
     from media import check, derive
+    from media.codes import read
 
     try:
+        if into is None:
+            return {"ok": {"texts": read.read(source)}}
         found = derive.derive(source, into)
     except check.Unfit as unfit:
         return {"code": unfit.code}

@@ -49,10 +49,36 @@ class Derived(msgspec.Struct, frozen=True):
 def derive(source: Path, into: Path) -> Derived:
     """Decode `source` and write the three variants into the folder, each synced to disk. Raises `Unfit`; MemoryError where it takes too
     much."""
+    found = decoded(source, ORIGINAL_PIXELS_MAX)
+    upright, media_type, icc = found.image, found.type, found.icc
+    if found.turn in _UPRIGHT:
+        upright = upright.transpose(_UPRIGHT[found.turn])
+    # The picture as it lay would stay in memory beside the upright one.
+    del found
+    if isinstance(icc, bytes) and 0 < len(icc) <= ICC_BYTES_MAX:
+        _to_srgb(upright, icc)
+    _write(into / "original", _encoded(upright, "JPEG", quality=90, optimize=False))
+    screen = _within(upright, SCREEN_PIXELS)
+    _write(into / "screen", _encoded(screen, "WEBP", quality=80, method=3))
+    _write(into / "thumb", _encoded(_within(screen, THUMB_PIXELS), "WEBP", quality=75, method=4))
+    return Derived(type=media_type, w=upright.width, h=upright.height)
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """Pixels in RGB as they lie in the file, its media type, EXIF's orientation (1 to 8) and its colour profile."""
+
+    image: Image.Image
+    type: str
+    turn: int
+    icc: object
+
+
+def decoded(source: Path, pixels_max: int) -> Decoded:
+    """Every pixel of a photo, scaled down where there are more than `pixels_max`. Raises `Unfit`; MemoryError where it takes too much."""
     image, media_type = open_image(source)
     turn = _orientation(image)
     icc = image.info.get("icc_profile")
-    if image.format in ("JPEG", "MPO") and image.width * image.height > ORIGINAL_PIXELS_MAX:
+    if image.format in ("JPEG", "MPO") and image.width * image.height > pixels_max:
         image.draft("RGB", (image.width // 2, image.height // 2))
     try:
         image.load()
@@ -61,17 +87,7 @@ def derive(source: Path, into: Path) -> Derived:
     except Exception as error:
         # Decoders raise whatever they like at hostile bytes: OSError, SyntaxError, struct.error, zlib.error. All mean the same to us.
         raise Unfit("media.broken") from error
-    upright = _flat(_within_pixels(_in_colour(image), ORIGINAL_PIXELS_MAX))
-    del image
-    if turn in _UPRIGHT:
-        upright = upright.transpose(_UPRIGHT[turn])
-    if isinstance(icc, bytes) and 0 < len(icc) <= ICC_BYTES_MAX:
-        _to_srgb(upright, icc)
-    _write(into / "original", _encoded(upright, "JPEG", quality=90, optimize=False))
-    screen = _within(upright, SCREEN_PIXELS)
-    _write(into / "screen", _encoded(screen, "WEBP", quality=80, method=3))
-    _write(into / "thumb", _encoded(_within(screen, THUMB_PIXELS), "WEBP", quality=75, method=4))
-    return Derived(type=media_type, w=upright.width, h=upright.height)
+    return Decoded(_flat(_within_pixels(_in_colour(image), pixels_max)), media_type, turn, icc)
 
 
 def _orientation(image: Image.Image) -> int:

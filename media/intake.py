@@ -332,6 +332,28 @@ class Media:
             # Another process of ours took the upload over meanwhile.
             raise Refusal("media.offset", have=upload.have)
 
+    async def texts(self, content: bytes) -> list[str]:
+        """What the QR codes in a photo say. Nothing of the photo is kept. Raises Refusal `media.…` where it is no photo we take, or nobody
+        has time for it."""
+        if len(content) > check.BYTES_MAX:
+            raise Refusal("media.too_large", limit_mb=check.BYTES_MAX // 1024 // 1024)
+        if check.sniff(content[: check.HEAD_BYTES]) is None:
+            raise Refusal("media.not_an_image")
+        file = self.staging / f"read-{secrets.token_hex(16)}.photo"
+        try:
+            await asyncio.to_thread(file.write_bytes, content)
+            answer = await self.children.read(file)
+        except Busy as busy:
+            raise Refusal("media.busy", headers={"Retry-After": str(RETRY_SECONDS)}, seconds=RETRY_SECONDS) from busy
+        except OSError as error:
+            raise Refusal("media.no_room", headers={"Retry-After": "600"}) from error
+        finally:
+            await asyncio.to_thread(_remove, file)
+        if "ok" not in answer:
+            raise Refusal(answer["code"])
+        found: list[str] = answer["ok"]["texts"]
+        return found
+
     async def _finish(self, upload: Upload) -> Upload:
         """Check, derive, store. Every step may be repeated; the last one is the row that says it is here."""
         file = self._file(upload.id)
