@@ -4,6 +4,7 @@ import wasm from "zxing-wasm/reader/zxing_reader.wasm?url";
 
 const FRAME_PX_MAX = 1_280;
 const PHOTO_PX_MAX = 2_400;
+const WHOLE_PX_MAX = 4_096;
 const options: ReaderOptions = {
   formats: ["QRCode"],
   tryHarder: true,
@@ -49,12 +50,29 @@ export function readFrame(video: HTMLVideoElement): Promise<string | null> {
   return read(pixels(video, video.videoWidth, video.videoHeight, FRAME_PX_MAX));
 }
 
-/** The text of a code in a chosen photo, or null. */
+/** The text of a code in a chosen photo, or null: looked at as a whole, then with every pixel, for a small tag in a large picture. */
 export async function readPhoto(file: Blob): Promise<string | null> {
+  // The browser turns it as its EXIF says; a code is read whichever way it lies.
   const bitmap = await createImageBitmap(file);
   try {
-    return await read(pixels(bitmap, bitmap.width, bitmap.height, PHOTO_PX_MAX));
+    const text = await read(pixels(bitmap, bitmap.width, bitmap.height, PHOTO_PX_MAX));
+    if (text !== null || Math.max(bitmap.width, bitmap.height) <= PHOTO_PX_MAX) return text;
+    return await read(pixels(bitmap, bitmap.width, bitmap.height, WHOLE_PX_MAX));
   } finally {
     bitmap.close();
   }
+}
+
+/** What the server takes. */
+const UPLOAD_BYTES_MAX = 8 * 1024 * 1024;
+const SENT_TYPES = ["image/jpeg", "image/png", "image/webp"];
+
+/** The photo as the server takes it: as it is, or made smaller and a JPEG where this browser can open it; null where neither will do. */
+export async function forServer(file: Blob): Promise<Blob | null> {
+  if (file.size <= UPLOAD_BYTES_MAX && SENT_TYPES.includes(file.type)) return file;
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (!bitmap || !canvas || !pixels(bitmap, bitmap.width, bitmap.height, WHOLE_PX_MAX)) return null;
+  bitmap.close();
+  const smaller = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
+  return smaller && smaller.size <= UPLOAD_BYTES_MAX ? smaller : null;
 }
