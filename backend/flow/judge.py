@@ -103,12 +103,11 @@ class FlowJudge:
         return machine.opens(kind, machine.view(kind, key, body), Env(actor=await self._actor(docs, person), now=0))
 
     def is_stop(self, op: Op, doc: Document | None) -> bool:
-        """Whether this is a transition marked `stop`."""
-        if not isinstance(op, Act) or doc is None:
+        """Whether this is a transition marked `stop`, or an item that stops."""
+        if not isinstance(op, Act | Add) or doc is None:
             return False
         kind = self._kinds.get((doc.kind, doc.body["version"]))
-        transition = kind.kind.transitions.get(op.transition) if kind is not None else None
-        return transition is not None and transition.stop
+        return kind is not None and machine.is_stop(kind, op)
 
     async def notices(self, docs: Docs, event: Lost | NotStarted) -> list[Spawn]:
         """What tells a supervisor of this."""

@@ -132,11 +132,13 @@ class New(Does, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_
 
 
 class SetSpec(Does, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """A grow-only set of items. Its `set` writes nothing: items are facts."""
+    """A grow-only set of items. Its `set` writes nothing: items are facts. `stop_when`, over the item: it stops something, so that it
+    counts at once whoever said it."""
 
     fields: dict[str, Field]
     title: Label | None = None
     help: Label | None = None
+    stop_when: Cel | None = None
 
 
 class Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -234,7 +236,7 @@ class CheckItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `law_scope`: direct (the clause asks for this thing), general (it gives the general duty), none (good practice).
     `plant_sets_limit`: the figure is a placeholder, or there is none, until the plant's own stands in a limit (see `bound_key`).
-    `limit_sure` rates the figure where `sure` rates the requirement.
+    `limit_sure` rates the figure where `sure` rates the requirement. `na_allowed`: it may be answered "not applicable".
     """
 
     id: str
@@ -255,6 +257,7 @@ class CheckItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     conditions: list[CheckCondition] = []
     plant_sets_limit: bool = False
     limit_sure: Literal["A", "B", "C"] | None = None
+    na_allowed: bool = True
 
 
 def bound_key(item: str, bound: str, condition: str | None = None) -> str:
@@ -460,6 +463,8 @@ def rules(kind: Kind) -> Iterator[tuple[str, Cel, str]]:
     for name, spec in kind.sets.items():
         yield from of_fields(f"sets.{name}.fields", spec.fields, f"set:{name}")
         yield from of_does(f"sets.{name}", spec, f"set:{name}")
+        if spec.stop_when:
+            yield f"sets.{name}.stop_when", spec.stop_when, f"set:{name}"
     for name, transition in kind.transitions.items():
         where = f"act:{name}"
         yield from of_fields(f"transitions.{name}.input", transition.input, where)

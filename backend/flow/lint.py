@@ -327,6 +327,15 @@ class _Linter:
             if transition.starts and not any(t.stop for t in kind.transitions.values()):
                 yield f"transitions.{name}", "starts what nothing can stop"
 
+        for name, spec in kind.sets.items():
+            text = self.texts.get(f"sets.{name}.stop_when")
+            if text is not None and any(ref.root != "item" for ref in text.refs):
+                yield f"sets.{name}.stop_when", "reads more than the item"
+            if text is not None and {"id", "by", "at"} & {ref.name for ref in text.refs if ref.root == "item"}:
+                yield f"sets.{name}.stop_when", "asks who or when: a stop counts whoever said it"
+            if spec.stop_when and spec.server:
+                yield f"sets.{name}.stop_when", "nobody but the server adds to it"
+
     def refusals(self) -> Found:
         known = catalogue()
         for where, rule in self._rules():

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from backend.flow import form
-from backend.flow.actor import Actor
+from backend.flow.actor import Actor, nobody
 from backend.flow.calendar import Calendar, Rosters
 from backend.flow.cel import RuleFailed, Surroundings
 from backend.flow.celtext import CelSyntax
@@ -94,6 +94,22 @@ def _anonymous(kind: CompiledKind, op: Op) -> None:
         raise _refuse("flow.not_anonymous")
 
 
+def is_stop(kind: CompiledKind, op: Op) -> bool:
+    """Whether this stops something: a transition marked `stop`, or an item of a set whose `stop_when` holds. Those are taken at once,
+    whoever said them. An item of which its rule gives no answer is none: it is judged like others and refused where it is wrong."""
+    if isinstance(op, Act):
+        transition = kind.kind.transitions.get(op.transition)
+        return transition is not None and transition.stop
+    spec = kind.kind.sets.get(op.set) if isinstance(op, Add) else None
+    if spec is None or spec.stop_when is None or not isinstance(op, Add):
+        return False
+    item = {**dict.fromkeys(spec.fields), **op.item, "id": op.item_id}
+    try:
+        return _holds(kind, spec.stop_when, f"set:{op.set}", Env(actor=nobody(""), now=0), {}, item=item)
+    except (RuleFailed, CelSyntax):
+        return False
+
+
 def _writing(env: Env, op: Op) -> Env:
     return msgspec.structs.replace(env, unnamed=True, computed={}) if isinstance(op.author, Sealed) else env
 
@@ -131,6 +147,7 @@ def _new(kind: CompiledKind, body: Body | None, op: New, env: Env) -> Outcome:
     seen = _begun(kind, op, fields)
     _who(kind, spec, "new", env, seen, "new")
     _form(kind, kind.kind.fields, fields, True, "doc", env, seen)
+    _sealed(kind.kind.fields, fields)
     _needs(kind, spec.needs, "new", env, seen)
     change = Change(status=kind.start, fields=fields, media=form.media_of(kind.kind.fields, fields))
     return _follow(kind, spec, "new", writing, seen, change)
@@ -152,6 +169,7 @@ def _set(kind: CompiledKind, body: Body, op: Set, env: Env) -> Outcome:
         if not env.actor.server and not any(_holds(kind, edit.who, "doc", env, before) for edit in edits):
             raise _refuse("flow.not_allowed", what=name)
     _form(kind, kind.kind.fields, op.fields, False, "doc", env, {**before, **op.fields})
+    _sealed(kind.kind.fields, op.fields)
     return Change(fields=dict(op.fields), media=form.media_of(kind.kind.fields, op.fields))
 
 
@@ -167,6 +185,7 @@ def _add(kind: CompiledKind, body: Body, op: Add, env: Env) -> Outcome:
     _wait_for_uses(kind, env, seen, item)
     _who(kind, spec, where, env, seen, op.set, item=said)
     _form(kind, spec.fields, item, True, where, env, seen, item=said)
+    _sealed(spec.fields, item)
     _needs(kind, spec.needs, where, env, seen, item=said)
     change = Change(items={op.set: {op.item_id: item}}, media=form.media_of(spec.fields, item))
     writing = _writing(env, op)
@@ -241,6 +260,14 @@ def _wait_for_uses(kind: CompiledKind, env: Env, seen: View, given: Mapping[str,
             key = use_key(kind, name, seen, env.uses, given)
             if key is not None:
                 raise _Stop(Parked("op.awaits_document", {"doc": key}))
+
+
+def _sealed(fields: Mapping[str, Field], values: Mapping[str, Any]) -> None:
+    """What is personal comes sealed, or it would stand in the ledger in clear for good."""
+    for name in sorted(values):
+        field = fields.get(name)
+        if field is not None and field.personal and values[name] is not None and not form.is_sealed(values[name]):
+            raise _refuse("flow.field_unsealed", field=name)
 
 
 def _form(

@@ -141,7 +141,7 @@ class Judge(Protocol):
         ...
 
     def is_stop(self, op: Op, doc: Document | None) -> bool:
-        """Whether this op is a transition marked `stop` in its document's kind."""
+        """Whether its document's kind says that this op stops something: a transition, or an item of a set. It counts whoever said it."""
         ...
 
     async def notices(self, docs: Docs, event: Lost | NotStarted) -> list[Spawn]:

@@ -131,7 +131,7 @@ class Derived:
                 return f"kind/{ids.kind_document(params['kind'], int(params['version']))}"
             case "op.awaits_earlier":
                 return str(params["op"])
-            case code if code in UNPROVEN and isinstance(op, Act) and op.doc not in self.documents:
+            case code if code in UNPROVEN and isinstance(op, Act | Add) and op.doc not in self.documents:
                 return op.doc
         return None
 

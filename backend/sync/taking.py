@@ -389,10 +389,10 @@ class Taking:
         assert op is not None
         said.unseen = []
         doc = self.batch.docs[op.doc] if op.doc in self.batch.docs else await self.get(op.doc)
-        stop = isinstance(op, Act) and doc is not None and self.judge.is_stop(op, doc)
+        stop = isinstance(op, Act | Add) and doc is not None and self.judge.is_stop(op, doc)
         if said.unproven and not stop:
             why = {"why": said.why_unproven} if said.why_unproven else {}
-            return Parked(said.unproven, why), op.doc if doc is None and isinstance(op, Act) else None
+            return Parked(said.unproven, why), op.doc if doc is None and isinstance(op, Act | Add) else None
         if isinstance(op, Act) and not stop:
             behind = await self._parked_before(said)
             if behind is not None:

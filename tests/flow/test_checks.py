@@ -2,6 +2,8 @@
 
 from flow_plant import AREA, CRANE, CRANE_KEY, ITEMS, PHOTO, Plant, person
 
+from backend.auth.revocations import Line
+
 BRAKE, BELL = "overhead_crane.hoist_brake", "overhead_crane.bell_lamp"
 
 
@@ -302,3 +304,52 @@ async def test_a_tag_is_bound_by_whoever_manages_the_machine_and_asks_for_it_fir
     assert await plant.say("safety", "act", tag, "claim", machine=CRANE) == ("refused", "flow.not_allowed")
     await plant.ok("admin", "act", tag, "claim", machine=CRANE)
     assert (await plant.world.view(tag))["status"] == "bound"
+
+
+async def test_a_critical_bad_answer_of_an_unproven_author_takes_the_crane_at_once_and_is_marked(plant: Plant) -> None:
+    await plant.check()
+    check = await plant.begin()
+    phone = await plant.phone("inspector")
+    assert await authority(plant) is not None
+    phone.add(check, {"item": BELL, "verdict": "bad", "dwell_ms": 9000}, "answers")
+    phone.add(check, {"item": BRAKE, "verdict": "ok", "dwell_ms": 9000}, "answers")
+    phone.add(check, {"item": BRAKE, "verdict": "bad", "dwell_ms": 9000, "note": "slips"}, "answers")
+    phone.act(check, "finish")
+    verdicts = (await phone.push_new(authors={})).verdicts
+    assert [(v.state, v.code) for v in verdicts] == [
+        ("parked", "author.unproven"),
+        ("parked", "author.unproven"),
+        ("ok", "author.unproven"),
+        ("parked", "author.unproven"),
+    ]
+    crane = await plant.crane()
+    assert crane["authority_until"] is None
+    assert [fault["key"] for fault in crane["open_faults"]] == [BRAKE]
+
+
+async def test_a_critical_bad_answer_of_a_revoked_person_takes_the_crane_at_once(plant: Plant) -> None:
+    await plant.check()
+    check = await plant.begin()
+    plant.world.revocations.note(Line("person", person("inspector"), True, plant.world.now, person("admin")))
+    assert await plant.say("inspector", "add", check, {"item": BELL, "verdict": "bad"}, "answers") == ("parked", "author.unproven")
+    assert (await plant.say("inspector", "add", check, {"item": BRAKE, "verdict": "bad"}, "answers"))[0] == "ok"
+    assert (await plant.crane())["open_faults"][0]["key"] == BRAKE
+
+
+async def test_a_critical_bad_answer_of_an_unproven_author_counts_as_soon_as_its_check_is_taken(plant: Plant) -> None:
+    await plant.check()
+    phone = await plant.phone("inspector")
+    check = phone.new({"machine": CRANE}, kind="check.overhead_crane")
+    phone.add(check, {"item": BRAKE, "verdict": "bad", "dwell_ms": 9000}, "answers")
+    verdicts = (await phone.push_new(authors={})).verdicts
+    assert [v.state for v in verdicts] == ["parked", "parked"]
+    await plant.ok("supervisor", "act", f"parked/{verdicts[0].op}", "take")
+    assert [fault["key"] for fault in (await plant.crane())["open_faults"]] == [BRAKE]
+
+
+async def test_a_place_in_clear_is_refused(plant: Plant) -> None:
+    place = {"lat": 31.4, "lon": 121.4, "accuracy_m": 8, "source": "gps", "phone_at": plant.world.now, "at": plant.world.now}
+    refused = ("refused", "flow.field_unsealed")
+    assert await plant.say("inspector", "new", {"machine": CRANE, "place": place}, kind="check.overhead_crane") == refused
+    assert await plant.say("inspector", "new", {"area": AREA, "note": "oil", "place": place}, kind="hazard") == refused
+    assert await plant.say("inspector", "set", await plant.begin(), {"place": place}) == refused

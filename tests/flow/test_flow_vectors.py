@@ -105,6 +105,12 @@ def test_an_op_does_what_is_written_down(case: dict[str, Any]) -> None:
     assert same(found, case["outcome"]), json.dumps(found, ensure_ascii=False)
 
 
+@pytest.mark.parametrize("case", MACHINE["stops"], ids=lambda c: c["title"])
+def test_an_op_stops_or_does_not_as_is_written_down(case: dict[str, Any]) -> None:
+    op = decode(json.dumps(case["op"]).encode())
+    assert machine.is_stop(compile_kind(MACHINE["kinds"][case["kind"]]), op) is case["stop"]
+
+
 @pytest.mark.parametrize("case", MACHINE["forms"], ids=lambda c: c["title"])
 def test_a_form_says_what_is_wrong_as_it_is_filled_in(case: dict[str, Any]) -> None:
     kind = compile_kind(MACHINE["kinds"][case["kind"]])
@@ -141,5 +147,5 @@ def test_every_refusal_of_the_flow_has_a_vector() -> None:
 
 def test_the_other_language_runs_as_many() -> None:
     counts = {"cel": len(CEL["cases"]), "calendar": len(CALENDAR["cases"]), "form": len(FORM["values"])}
-    counts |= {name: len(MACHINE[name]) for name in ("cases", "forms", "views", "actors")}
+    counts |= {name: len(MACHINE[name]) for name in ("cases", "stops", "forms", "views", "actors")}
     assert counts == json.loads((VECTORS / "flow_counts.json").read_text("utf-8"))

@@ -264,10 +264,10 @@ class Phone:
         data = self.bundle(first, upto, **changes)
         return await self.world.sync.push(data, self.sign(data))
 
-    async def push_new(self) -> PushAnswer:
+    async def push_new(self, **changes: Any) -> PushAnswer:
         """What the server lacks."""
         rows = await self.world.rows("SELECT have FROM place WHERE device = $1", self.number)
-        return await self.push((rows[0]["have"] if rows else 0) + 1)
+        return await self.push((rows[0]["have"] if rows else 0) + 1, **changes)
 
     def kept(self, data: bytes, receipt: str) -> bytes:
         """A bundle as the phone keeps it after it was acknowledged."""

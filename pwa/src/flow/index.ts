@@ -32,6 +32,7 @@ export {
   computedField,
   type Env,
   type FollowAct,
+  isStop,
   judge,
   type Outcome,
   opens,

@@ -111,6 +111,8 @@ export interface SetSpec extends Does {
   fields: Fields;
   title?: Label;
   help?: Label;
+  /** Over the item: it stops something, so that it counts at once whoever said it. */
+  stop_when?: Cel;
 }
 
 export interface State {
@@ -166,6 +168,7 @@ export interface CheckItem {
   conditions: CheckCondition[];
   plant_sets_limit: boolean;
   limit_sure: "A" | "B" | "C" | null;
+  na_allowed: boolean;
 }
 
 /** The name of the limit that stands over a check item's bound, where there is such a limit. */

@@ -2,11 +2,11 @@
 import { spawned } from "../sync/ids";
 import type { Body } from "../sync/merge";
 import { type Act, type Add, hasOwn, type New, type Op, type SetFields } from "../sync/op";
-import { type Actor, anywhere, has, SERVER } from "./actor";
+import { type Actor, anywhere, has, nobody, SERVER } from "./actor";
 import { Calendar, type Rosters } from "./calendar";
 import { RuleFailed, type Surroundings } from "./cel";
 import { CelSyntax } from "./celtext";
-import { mediaOf, validate as validateForm, type Wrong, wrongValue } from "./form";
+import { isSealed, mediaOf, validate as validateForm, type Wrong, wrongValue } from "./form";
 import type { CompiledKind, Does, Field, Fields, Rule } from "./kind";
 
 type Values = Record<string, unknown>;
@@ -37,6 +37,8 @@ export interface Env {
   unseenStops?: boolean;
   /** What is written must not say who: set here, for an anonymous op. */
   unnamed?: boolean;
+  /** The phone that sealed this op sees what is under the seals: its own personal values stand open. */
+  opened?: boolean;
 }
 
 export interface Spawn {
@@ -109,6 +111,20 @@ function anonymous(kind: CompiledKind, op: Op): void {
   if (!allowed) throw refuse("flow.not_anonymous");
 }
 
+/** Whether this stops something: a transition marked `stop`, or an item of a set whose `stop_when` holds. Those are taken at once, whoever said them. */
+export function isStop(kind: CompiledKind, op: Op): boolean {
+  if (op.verb === "act") return own(kind.transitions, op.transition)?.stop === true;
+  const spec = op.verb === "add" ? own(kind.sets, op.set) : undefined;
+  if (op.verb !== "add" || spec?.stop_when === undefined) return false;
+  const item = { ...blank(spec.fields), ...op.item, id: op.itemId };
+  try {
+    return holds(kind, spec.stop_when, `set:${op.set}`, { actor: nobody(""), now: 0 }, {}, { item });
+  } catch (error) {
+    if (error instanceof RuleFailed || error instanceof CelSyntax) return false;
+    throw error;
+  }
+}
+
 function writingOf(env: Env, op: Op): Env {
   return typeof op.author === "string" ? env : { ...env, unnamed: true };
 }
@@ -155,6 +171,7 @@ function judgeNew(kind: CompiledKind, body: Body | null, op: New, env: Env): Out
   seen = begun(kind, op, fields);
   who(kind, spec, "new", env, seen, "new", {});
   form(kind, kind.fields, fields, true, "doc", env, seen, {});
+  sealed(kind.fields, fields, env);
   needs(kind, spec.needs, "new", env, seen, {});
   return follow(kind, spec, "new", writing, seen, changed({ status: kind.start, fields, media: mediaOf(kind.fields, fields) }), {});
 }
@@ -177,6 +194,7 @@ function judgeSet(kind: CompiledKind, body: Body, op: SetFields, env: Env): Outc
       throw refuse("flow.not_allowed", { what: name });
   }
   form(kind, kind.fields, op.fields, false, "doc", env, { ...before, ...op.fields }, {});
+  sealed(kind.fields, op.fields, env);
   return changed({ fields: { ...op.fields }, media: mediaOf(kind.fields, op.fields) });
 }
 
@@ -191,6 +209,7 @@ function judgeAdd(kind: CompiledKind, body: Body, op: Add, env: Env): Outcome {
   waitForUses(kind, env, seen, item);
   who(kind, spec, where, env, seen, op.set, more);
   form(kind, spec.fields, item, true, where, env, seen, more);
+  sealed(spec.fields, item, env);
   needs(kind, spec.needs, where, env, seen, more);
   const change = changed({ items: { [op.set]: { [op.itemId]: item } }, media: mediaOf(spec.fields, item) });
   const writing = writingOf(env, op);
@@ -267,6 +286,15 @@ function waitForUses(kind: CompiledKind, env: Env, seen: View, given: Readonly<V
     if (!use.required || (env.uses?.[name] ?? null) !== null) continue;
     const key = useKey(kind, name, seen, env.uses ?? {}, given);
     if (key !== null) throw new Stop({ outcome: "parked", code: "op.awaits_document", params: { doc: key } });
+  }
+}
+
+/** What is personal comes sealed, or it would stand in the ledger in clear for good. */
+function sealed(fields: Fields, values: Values, env: Env): void {
+  if (env.opened) return;
+  for (const name of Object.keys(values).sort()) {
+    if (own(fields, name)?.personal && (values[name] ?? null) !== null && !isSealed(values[name]))
+      throw refuse("flow.field_unsealed", { field: name });
   }
 }
 

@@ -10,6 +10,7 @@ import {
   computedField,
   type Env,
   type Fields,
+  isStop,
   judge,
   kindSource,
   nobody,
@@ -185,7 +186,7 @@ export function createFlow(sight: Sight): Flow {
     const kind = version === undefined ? undefined : compiled(name, version);
     if (!kind) return { parked: standing || op.verb === "new" ? "op.awaits_kind" : "op.awaits_document", params: { kind: name, version } };
     const body = standing?.body ?? null;
-    const outcome = judge(kind, body, op, { ...env(author, at, opId), uses: usesOf(kind, op, body, shownToOthers) });
+    const outcome = judge(kind, body, op, { ...env(author, at, opId), uses: usesOf(kind, op, body, shownToOthers), opened: true });
     if (outcome.outcome === "refused") return { refused: outcome.code, params: outcome.params };
     if (outcome.outcome === "parked") return { parked: outcome.code, params: outcome.params };
     const spawns = outcome.spawns.flatMap((spawn) => {
@@ -219,7 +220,7 @@ export function createFlow(sight: Sight): Flow {
       const outcome = decide(op, "", standing, author, at);
       if ("refused" in outcome) {
         // A stop is said whatever the phone thinks of it, if only it is filled in: the server has the last word.
-        if (step?.stop && !outcome.refused.startsWith("flow.field_")) return { ok: true };
+        if (kind && op.verb === "act" && isStop(kind, op) && !outcome.refused.startsWith("flow.field_")) return { ok: true };
         return { ok: false, code: outcome.refused, params: outcome.params };
       }
       if (step?.offline === "no" && !online) return { ok: false, code: "flow.needs_network" };

@@ -6,7 +6,7 @@ import { RuleFailed } from "../../src/flow/cel";
 import { CelSyntax } from "../../src/flow/celtext";
 import { wrongValue } from "../../src/flow/form";
 import { compileKind, type Field } from "../../src/flow/kind";
-import { computed, type Env, judge, opens, placement, run, type View, validate, view } from "../../src/flow/machine";
+import { computed, type Env, isStop, judge, opens, placement, run, type View, validate, view } from "../../src/flow/machine";
 import type { Body } from "../../src/sync/merge";
 import { decode } from "../../src/sync/op";
 
@@ -28,7 +28,7 @@ function json(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null));
 }
 
-const ran: Record<string, number> = { cel: 0, calendar: 0, form: 0, cases: 0, forms: 0, views: 0, actors: 0 };
+const ran: Record<string, number> = { cel: 0, calendar: 0, form: 0, cases: 0, stops: 0, forms: 0, views: 0, actors: 0 };
 const kinds = Object.fromEntries(Object.entries(MACHINE.kinds).map(([name, source]) => [name, compileKind(source)]));
 
 const celKind = compileKind(CEL.kind);
@@ -66,6 +66,11 @@ test.each<Json>(MACHINE.cases)("$title", ({ kind, body, op, env, outcome }) => {
   const kept =
     name === "change" ? Object.fromEntries(Object.entries(rest).filter(([, v]) => v !== null && Object.keys(v as object).length)) : rest;
   expect(json({ [name]: kept })).toEqual(outcome);
+});
+
+test.each<Json>(MACHINE.stops)("$title", ({ kind, op, stop }) => {
+  ran.stops = (ran.stops ?? 0) + 1;
+  expect(isStop(kinds[kind] as never, decode(new TextEncoder().encode(JSON.stringify(op))))).toBe(stop);
 });
 
 test.each<Json>(MACHINE.forms)("$title", ({ kind, key, form, values, body, wrong }) => {
