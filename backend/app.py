@@ -19,7 +19,7 @@ from litestar.types import Message, Receive, Scope, Send
 from backend import demo
 from backend.auth import accounts, passwords, setup
 from backend.auth import controllers as auth_controllers
-from backend.auth.permissions import SESSION, Role, Standing, guard
+from backend.auth.permissions import Role, Standing, guard
 from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
 from backend.auth.tokens import Keys
@@ -38,6 +38,7 @@ from backend.flow.load import file_kinds, start
 from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.errors import Refusal, Text
 from backend.kernel.ids import SERVER_AUTHOR, uuid7
+from backend.operate import upgrade
 from backend.operate.version import program
 from backend.settings import Settings
 from backend.store import Store, Tx, migrate, open_store
@@ -46,7 +47,7 @@ from backend.sync.hlc import from_ms
 from backend.sync.op import New
 from backend.sync.server import Sync
 from backend.sync.shapes import TxDocs, members
-from backend.web import errors, headers, health, metrics
+from backend.web import errors, headers, health, metrics, reference
 from backend.web.logs import set_up as set_up_logs
 from backend.web.metrics import CountedSync, Metrics
 from backend.web.static import Files, headers_of
@@ -115,6 +116,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
         route_handlers=[
             health.health,
             metrics.metrics,
+            reference.style,
             *auth_controllers.ROUTES,
             *sync_controllers.ROUTES,
             *media_controllers.ROUTES,
@@ -135,8 +137,11 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
         openapi_config=OpenAPIConfig(
             title="安炉 Anlu",
             version=program(),
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-            openapi_router=Router("/api/schema", route_handlers=[], opt={"who": SESSION}, include_in_schema=False, after_request=_known),
+            render_plugins=[JsonRenderPlugin(path="/openapi.json"), reference.Page()],
+            use_handler_docstrings=True,
+            openapi_router=Router(
+                "/api/schema", route_handlers=[], opt={"who": "manage_plant"}, include_in_schema=False, after_request=_known
+            ),
         ),
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
@@ -162,6 +167,7 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
     settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = open_store(settings.database_url)
     try:
+        await upgrade.before(settings, store, clock=clock)
         await migrate(store)
         keys = Keys(settings.keys_path, clock())
         revocations = Revocations(settings.keys_path / "revocations.jsonl")

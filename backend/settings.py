@@ -134,6 +134,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
         msgspec.Meta(ge=1, le=10_000_000),
     ] = 300
+    upgrade_without_backup: Annotated[
+        bool,
+        _doc(
+            "升级数据库结构前的自动备份做不成时仍然升级；只在已另行备份时使用。",
+            "Upgrade the schema even where the backup before it cannot be made; only with a backup of your own.",
+        ),
+    ] = False
     metrics_token: Annotated[
         str,
         _doc(

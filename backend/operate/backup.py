@@ -50,10 +50,12 @@ async def make(
     keep: int | None = None,
     keys_to: Path | None = None,
     with_media: bool = True,
+    wait: bool = False,
     tell: Tell = lambda _: None,
     clock: Clock = wall_clock,
 ) -> Made:
-    """Make one snapshot in the folder. `keys_to`: another folder for the keys. Raises NotDone."""
+    """Make one snapshot in the folder. `keys_to`: another folder for the keys; `wait` for another backup that
+    writes there. Raises NotDone."""
     source = database.of(settings.database_url)
     if not await source.exists():
         raise NotDone(f"这里没有数据可备份：{settings.data_path}", f"There is nothing to back up here: {settings.data_path}")
@@ -61,7 +63,7 @@ async def make(
         snapshot.private(folder)
         with (folder / ".lock").open("ab") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise NotDone(f"另一个备份正在写入 {folder}。", f"Another backup is writing to {folder}.") from None
             return await _make(settings, folder, source, program, keep, keys_to, with_media, tell, clock)

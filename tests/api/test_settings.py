@@ -32,6 +32,7 @@ WRONG = [
     ("ANLU_ADMIN_SESSION_HOURS", "1000"),
     ("ANLU_DISK_FREE_MB_MIN", "0"),
     ("ANLU_MEDIA_FREE_MB_MIN", "-1"),
+    ("ANLU_UPGRADE_WITHOUT_BACKUP", "perhaps"),
     ("ANLU_METRICS_TOKEN", "geheim"),
     ("ANLU_TLS_CERTIFICATE", "/nowhere/at/all.pem"),
     ("ANLU_TLS_CERTIFICATE", __file__),

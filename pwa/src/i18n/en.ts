@@ -277,6 +277,8 @@ const en: Record<Key, string> = {
   "machine.yes_why": "Checked this shift, no open faults",
   "machines.other": "Other equipment",
   "machines.title": "Machines",
+  "me.api": "API reference",
+  "me.api_sub": "for integrators: what each address takes and answers",
   "me.areas": "Areas",
   "me.install": "Add to home screen",
   "me.install_act": "Install",

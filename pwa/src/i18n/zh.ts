@@ -274,6 +274,8 @@ export default {
   "machine.yes_why": "本班检查已通过，没有未修的缺陷",
   "machines.other": "其他设备",
   "machines.title": "设备",
+  "me.api": "接口说明",
+  "me.api_sub": "给集成商：每个地址收什么、答什么",
   "me.areas": "区域",
   "me.install": "装到主屏幕",
   "me.install_act": "安装",
