@@ -11,7 +11,7 @@ from backend.kernel import ids
 from backend.store import Store, Tx
 from backend.sync import ledger, merge
 from backend.sync.judge import Document, Judge
-from backend.sync.op import Act, Malformed, New, Op, decode
+from backend.sync.op import Act, Add, Malformed, New, Op, decode
 
 PAGE_ROWS = 5_000
 UNPROVEN = ("author.unproven", "device.revoked")

@@ -353,3 +353,65 @@ async def test_a_place_in_clear_is_refused(plant: Plant) -> None:
     assert await plant.say("inspector", "new", {"machine": CRANE, "place": place}, kind="check.overhead_crane") == refused
     assert await plant.say("inspector", "new", {"area": AREA, "note": "oil", "place": place}, kind="hazard") == refused
     assert await plant.say("inspector", "set", await plant.begin(), {"place": place}) == refused
+
+
+async def finish_with(plant: Plant, name: str = "inspector", **na: str) -> str:
+    """A check finished with these items marked not applicable."""
+    check = await plant.begin(name)
+    await plant.answer(check, name=name, items=[item for item in ITEMS if item.rpartition(".")[2] not in na])
+    for item, why in na.items():
+        await plant.ok(name, "add", check, {"item": f"overhead_crane.{item}", "verdict": "na", "note": why, "dwell_ms": 9000}, "answers")
+    await plant.ok(name, "act", check, "finish")
+    return check
+
+
+async def test_what_every_crane_has_is_not_marked_not_applicable(plant: Plant) -> None:
+    check = await plant.begin()
+    for item in ("hoist_brake", "upper_limit", "travel_limit", "overload_limiter", "rope", "emergency_stop"):
+        answer = {"item": f"overhead_crane.{item}", "verdict": "na", "note": "x"}
+        assert await plant.say("inspector", "add", check, answer, "answers") == ("refused", "check.na_not_allowed")
+
+
+async def test_a_critical_item_marked_not_applicable_withholds_the_authority_until_a_supervisor_confirms_it(plant: Plant) -> None:
+    check = await finish_with(plant, small_hook="none here")
+    view = await plant.world.view(check)
+    assert (view["status"], view["authority"], view.get("authority_until")) == ("to_confirm", "unconfirmed", None)
+    assert await authority(plant) is None
+    for name in ("inspector", "worker", "stranger"):
+        assert await plant.say(name, "act", check, "confirm_na", reason="seen") == ("refused", "flow.not_allowed")
+    assert await plant.say("supervisor", "act", check, "confirm_na") == ("refused", "flow.field_required")
+    await plant.ok("supervisor", "act", check, "confirm_na", reason="this crane has no small hook")
+    view = await plant.world.view(check)
+    assert (view["status"], view["authority"], view["confirmed_by"]) == ("passed", "given", person("supervisor"))
+    crane = await plant.crane()
+    assert crane["authority_until"] == view["authority_until"] == 1_760_011_200_000
+    assert (crane["authority_by"], crane["authority_check"]) == (person("inspector"), check)
+
+
+async def test_an_item_that_is_not_critical_may_be_marked_not_applicable(plant: Plant) -> None:
+    assert (await plant.world.view(await finish_with(plant, bell_lamp="none")))["authority"] == "given"
+
+
+async def test_what_does_not_apply_is_not_confirmed_by_the_one_who_checked(plant: Plant) -> None:
+    await plant.ok("admin", "act", f"person/{person('inspector')}", "assign_roles", roles=[{"role": "supervisor"}, {"role": "inspector"}])
+    check = await finish_with(plant, small_hook="none here")
+    assert await plant.say("inspector", "act", check, "confirm_na", reason="seen") == ("refused", "flow.not_allowed")
+
+
+async def test_a_fault_or_a_stop_after_the_check_is_not_confirmed_away(plant: Plant) -> None:
+    check = await finish_with(plant, small_hook="none here")
+    other = await plant.begin("worker")
+    await plant.answer(other, (BRAKE,), "worker", [BRAKE])
+    assert await plant.say("supervisor", "act", check, "confirm_na", reason="seen") == ("refused", "machine.fault_stands")
+    await plant.ok("supervisor", "act", CRANE_KEY, "clear", key=BRAKE, media=PHOTO)
+    assert await plant.say("supervisor", "act", check, "confirm_na", reason="seen") == ("refused", "machine.check_too_old")
+    await plant.ok("worker", "act", CRANE_KEY, "stop_use", reason="odd noise")
+    assert await plant.say("supervisor", "act", check, "confirm_na", reason="seen") == ("refused", "check.machine_stopped")
+    assert await authority(plant) is None
+
+
+async def test_nothing_is_confirmed_once_the_shift_is_over(plant: Plant) -> None:
+    check = await finish_with(plant, small_hook="none here")
+    plant.world.now = 1_760_011_200_000 + 1
+    assert await plant.say("supervisor", "act", check, "confirm_na", reason="seen") == ("refused", "check.shift_over")
+    assert await authority(plant) is None
