@@ -66,7 +66,7 @@ def test_a_table_is_checked_corrected_and_taken_in(
 def test_the_screen_is_in_order_at_a_desk_and_on_a_phone(new_phone: Callable[..., Phone], tmp_path: Path) -> None:
     held = new_phone(**DESK)
     held.sign_in("admin")
-    file = table(tmp_path / "machines.xlsx", "look", 40, bad=True)
+    file = table(tmp_path / "register.xlsx", "look", 40, bad=True)
     for language in ("zh", "en"):
         held.page.evaluate("path => document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)", "/me")
         held.press(f"lang-{language}")
