@@ -24,6 +24,8 @@ PLANT_KEY = f"plant/{PLANT}"
 CALENDAR_KEY = f"calendar/{CALENDAR}"
 SHARED = ("area", "limit", "kind", "roster")
 """Kinds whose documents are read as a whole and kept."""
+VIEWS_KEPT_MAX = 1_000
+"""More than a bundle has documents, and little beside them."""
 
 
 class FlowJudge:
@@ -38,6 +40,7 @@ class FlowJudge:
         self._singles: dict[str, tuple[int, View]] = {}
         self._actors: dict[str, tuple[Any, Actor]] = {}
         self._changed: set[str] = set()
+        self._views: dict[str, tuple[Document, int, View]] = {}
 
     # What sync asks.
 
@@ -55,6 +58,7 @@ class FlowJudge:
         env = await self.env(docs, author, at, kind)
         env.op_id, env.unseen_stops = op_id, bool(stops.unseen)
         env.uses = await self._uses(docs, kind, op, doc, env)
+        env.seen = self._view_at(kind, doc) if doc is not None else None
         outcome = machine.judge(kind, doc.body if doc is not None else None, op, env)
         if isinstance(outcome, Change):
             for spawn in outcome.spawns:
@@ -74,8 +78,8 @@ class FlowJudge:
         name = op.doc.partition("/")[0]
         version = op.version if isinstance(op, New) else doc.body["version"] if doc is not None else 0
         kind = self._kinds.get((name, version))
-        if kind is not None:
-            seen, given = _seen(kind, op, doc)
+        if kind is not None and kind.kind.uses:
+            seen, given = self._seen(kind, op, doc)
             keys += [key for use in kind.kind.uses if (key := machine.use_key(kind, use, seen, {}, given)) is not None]
         return keys
 
@@ -259,12 +263,12 @@ class FlowJudge:
         found: dict[str, View | None] = {}
         if not kind.kind.uses:
             return found
-        seen, given = _seen(kind, op, doc)
+        seen, given = self._seen(kind, op, doc)
         for name in kind.kind.uses:
             key = machine.use_key(kind, name, seen, found, given)
             used = await docs.get(key) if key is not None else None
             of = await self._kind(docs, used.kind, used.body["version"]) if used is not None else None
-            found[name] = machine.card(of, machine.view(of, used.key, used.body)) if of is not None and used is not None else None
+            found[name] = machine.card(of, self._view_at(of, used)) if of is not None and used is not None else None
         return found
 
     async def _view(self, docs: Docs, key: str) -> View | None:
@@ -274,6 +278,29 @@ class FlowJudge:
     async def _view_of(self, docs: Docs, doc: Document) -> View | None:
         kind = await self._kind(docs, doc.kind, doc.body["version"])
         return None if kind is None else machine.view(kind, doc.key, doc.body)
+
+    def _seen(self, kind: CompiledKind, op: Op, doc: Document | None) -> tuple[View, Mapping[str, Any]]:
+        """The document that `uses` paths read, and the item or input."""
+        if isinstance(op, New):
+            fields = {name: [value, 0, 0] for name, value in op.fields.items()}
+            return machine.view(kind, op.doc, {"version": op.version, "status": kind.start, "fields": fields, "sets": {}}), {}
+        if doc is None:
+            return {}, {}
+        given = op.item if isinstance(op, Add) else op.input if isinstance(op, Act) else {}
+        return self._view_at(kind, doc), given
+
+    def _view_at(self, kind: CompiledKind, doc: Document) -> View:
+        """The view of a document as it is, built once for each seq of it: judging one op asks for it several times. To be read only.
+
+        A document is known by itself and not by its key: after a rollback another one may have the same key and seq."""
+        held = self._views.get(doc.key)
+        if held is not None and held[0] is doc and held[1] == doc.seq:
+            return held[2]
+        if len(self._views) >= VIEWS_KEPT_MAX:
+            self._views.clear()
+        seen = machine.view(kind, doc.key, doc.body)
+        self._views[doc.key] = doc, doc.seq, seen
+        return seen
 
     def _open(self, kind: str) -> bool:
         """Whether a transaction that is not over has changed a document of this kind."""
@@ -293,14 +320,3 @@ class FlowJudge:
                 self._singles.clear()
             case "limit":
                 self._limits = None
-
-
-def _seen(kind: CompiledKind, op: Op, doc: Document | None) -> tuple[View, Mapping[str, Any]]:
-    """The document that `uses` paths read, and the item or input."""
-    if isinstance(op, New):
-        fields = {name: [value, 0, 0] for name, value in op.fields.items()}
-        return machine.view(kind, op.doc, {"version": op.version, "status": kind.start, "fields": fields, "sets": {}}), {}
-    if doc is None:
-        return {}, {}
-    given = op.item if isinstance(op, Add) else op.input if isinstance(op, Act) else {}
-    return machine.view(kind, doc.key, doc.body), given

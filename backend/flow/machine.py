@@ -51,6 +51,8 @@ class Env(msgspec.Struct, kw_only=True):
     """What is written must not say who: set here, for an anonymous op."""
     computed: dict[tuple[int, str], tuple[Any, Any]] = msgspec.field(default_factory=dict)
     """Computed fields that were needed already, by view: a judgement asks for the same ones again and again."""
+    seen: View | None = None
+    """The document's view as it is, where somebody has built it already."""
     time: Calendar | None = None
     """`calendar` (or `plant`) ready to ask: set here."""
 
@@ -159,7 +161,7 @@ def _begun(kind: CompiledKind, op: New, fields: dict[str, Any]) -> View:
 
 
 def _set(kind: CompiledKind, body: Body, op: Set, env: Env) -> Outcome:
-    before = view(kind, op.doc, body)
+    before = env.seen or view(kind, op.doc, body)
     for name in sorted(op.fields):
         if name not in kind.kind.fields:
             raise _refuse("flow.field_unknown", field=name)
@@ -179,7 +181,7 @@ def _add(kind: CompiledKind, body: Body, op: Add, env: Env) -> Outcome:
         raise _refuse("flow.set_unknown", set=op.set)
     _may_at_all(spec, env, op.set)
     where = f"set:{op.set}"
-    seen = view(kind, op.doc, body)
+    seen = env.seen or view(kind, op.doc, body)
     item = {name: value for name, value in op.item.items() if value is not None}
     said = {**dict.fromkeys(spec.fields), **item, "id": op.item_id, "by": env.actor.id, "at": env.now}
     _wait_for_uses(kind, env, seen, item)
@@ -199,7 +201,7 @@ def _act(kind: CompiledKind, body: Body, op: Act, env: Env) -> Outcome:
         raise _refuse("flow.transition_unknown", transition=name)
     _may_at_all(spec, env, name)
     where = f"act:{name}"
-    before = view(kind, op.doc, body)
+    before = env.seen or view(kind, op.doc, body)
     status = body["status"]
     state = kind.kind.states.get(status)
     if state is None or state.end:

@@ -139,7 +139,7 @@ async def test_starting_again_says_nothing_twice_and_a_changed_file_needs_a_new_
 
 async def test_a_kind_s_text_comes_back_from_its_document_as_it_was(plant: Plant) -> None:
     for kind in load.file_kinds():
-        body = await plant.world.body(f"kind/{kind_document(kind.name, 1)}")
+        body = await plant.world.body(f"kind/{kind_document(kind.name, kind.kind.version)}")
         assert compile_kind(unpack_source(body)).kind == kind.kind
 
 
