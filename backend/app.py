@@ -41,7 +41,7 @@ from backend.kernel.ids import SERVER_AUTHOR, uuid7
 from backend.operate import upgrade
 from backend.operate.version import program
 from backend.settings import Settings
-from backend.store import Store, Tx, migrate, open_store
+from backend.store import Tx, migrate, open_store
 from backend.sync import controllers as sync_controllers
 from backend.sync.hlc import from_ms
 from backend.sync.op import New
@@ -190,7 +190,7 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
         media = Media(
             store,
             DiskStore(settings.media_path),
-            may_read=_may_read(store, judge),
+            may_read=_may_read(judge),
             caller=auth.principal,
             clock=clock,
             free_bytes_min=settings.media_free_mb_min * 1_000_000,
@@ -250,12 +250,11 @@ class _People:
         return person
 
 
-def _may_read(store: Store, judge: FlowJudge) -> MayRead:
+def _may_read(judge: FlowJudge) -> MayRead:
     """Whether a person holds one of these documents now: what media asks before it gives out a photo."""
 
-    async def may_read(person: str, keys: Sequence[str]) -> bool:
-        async with store.read() as tx:
-            return bool(await members(tx, keys, await judge.shapes(TxDocs(tx), person)))
+    async def may_read(tx: Tx, person: str, keys: Sequence[str]) -> bool:
+        return bool(await members(tx, keys, await judge.shapes(TxDocs(tx), person)))
 
     return may_read
 

@@ -28,6 +28,7 @@ import structlog
 
 from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.errors import Refusal
+from backend.kernel.ids import SERVER_AUTHOR
 from backend.store import Row, Store, Tx
 from media import check, tables
 from media.child import Busy, Children
@@ -47,8 +48,8 @@ RETRY_SECONDS = 5
 CHECKSUMS = ("sha256", "sha1")
 HOUR_MS = 3_600_000
 
-MayRead = Callable[[str, list[str]], Awaitable[bool]]
-"""May this person (id) read at least one of these documents (keys)?"""
+MayRead = Callable[[Tx, str, list[str]], Awaitable[bool]]
+"""May this person (id) read at least one of these documents (keys), as they stand in this transaction?"""
 
 log = structlog.get_logger("media")
 
@@ -127,8 +128,37 @@ class Media:
         await self.children.close()
 
     async def on_accepted(self, tx: Tx, accepted: Any) -> None:
-        """Sync's hook: in the transaction of a push, note which documents name which photos."""
-        await tables.name(tx, [(sha256, entry.key) for entry in accepted for sha256 in (entry.change.media if entry.change else ())])
+        """Sync's hook: in the transaction of a push, note which documents name which photos.
+
+        Whoever knows a photo's SHA-256 can name it in a document of their own, so naming one that is here gives nobody the right to it
+        but who has it already. What the server says after an op has no more right than that op.
+        """
+        withheld: set[str] = set()
+        for entry in accepted:
+            server = entry.author == SERVER_AUTHOR
+            if not server:
+                withheld.clear()
+            for sha256 in entry.change.media if entry.change else ():
+                if sha256 in withheld:
+                    continue
+                if server or await self._may_name(tx, sha256, entry):
+                    await tables.name(tx, [(sha256, entry.key)])
+                else:
+                    withheld.add(sha256)
+                    log.info("media.named_without_right", doc=entry.key)
+
+    async def _may_name(self, tx: Tx, sha256: str, entry: Any) -> bool:
+        """Whether a reference by this op's author is one that others may read by: the bytes are still to come, or he can read them now, or
+        he brought them."""
+        stands = await tables.state(tx, sha256)
+        if stands is None or stands[0] != "stored":
+            return True
+        if not entry.proven or not entry.author:
+            return False
+        if await tables.brought(tx, sha256, entry.author):
+            return True
+        documents = await tables.documents(tx, sha256)
+        return bool(documents) and await self.may_read(tx, entry.author, documents)
 
     async def create(self, sha256: str, media_type: str, length: int, person: str | None) -> Upload:
         """Begin an upload. Raises Refusal: unfit before a byte is sent, already here, not awaited by anybody, or no room."""
@@ -214,7 +244,8 @@ class Media:
         async with self.store.read() as tx:
             documents = await tables.documents(tx, sha256)
             stands = await tables.state(tx, sha256)
-        if variant not in SERVED or not documents or not await self.may_read(person, documents):
+            may = variant in SERVED and bool(documents) and await self.may_read(tx, person, documents)
+        if not may:
             raise Refusal("media.not_found")
         if stands is None:
             raise Refusal("media.on_its_way")

@@ -65,6 +65,12 @@ async def documents(tx: Tx, sha256: str) -> list[str]:
     return [row["doc"] for row in await tx.all("SELECT doc FROM media_ref WHERE sha256 = $1", sha256)]
 
 
+async def brought(tx: Tx, sha256: str, person: str) -> bool:
+    """Whether this person uploaded the bytes, as long as the upload is remembered."""
+    row = await tx.one("SELECT 1 FROM upload WHERE sha256 = $1 AND person = $2 AND state = 'done' LIMIT 1", sha256, person)
+    return row is not None
+
+
 async def state(tx: Tx, sha256: str) -> tuple[str, str | None] | None:
     """`stored` or `refused`, with the refusal's code; None where no bytes were judged yet."""
     row = await tx.one("SELECT state, code FROM media WHERE sha256 = $1", sha256)

@@ -50,6 +50,8 @@ class Accepted(msgspec.Struct):
     key: str
     change: Change
     body: Body
+    proven: bool = True
+    """Nobody doubts that its author said it."""
 
 
 Hook = Callable[[Tx, list[Accepted]], Awaitable[None]]
@@ -451,14 +453,14 @@ class Taking:
                     self._stops[op.doc].append(place)
                     self._new_stops.append((op.doc, *place))
                 body = batch.docs[op.doc].body  # type: ignore[union-attr]
-                self.accepted.append(Accepted(entry.seq, op, said.id, said.person, said.at, op.doc, outcome, body))
+                self.accepted.append(Accepted(entry.seq, op, said.id, said.person, said.at, op.doc, outcome, body, not said.unproven))
             case Refused(code, params):
                 verdict.state, verdict.code, verdict.params = "refused", code, params
             case Parked(code, params):
                 verdict.state, verdict.code, verdict.params = "parked", code, params
                 assert op is not None
                 named = Change(media=list(_media(op)))
-                self.parked.append(Accepted(entry.seq, op, said.id, said.person, said.at, op.doc, named, {}))
+                self.parked.append(Accepted(entry.seq, op, said.id, said.person, said.at, op.doc, named, {}, not said.unproven))
         entry.state, entry.code = verdict.state, verdict.code
         entry.params = _text(verdict.params) if verdict.params else None
         entry.mark = " ".join(said.marks) or None

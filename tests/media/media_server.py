@@ -34,7 +34,7 @@ from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
 from backend.auth.tokens import Keys
 from backend.kernel.clock import wall_clock
-from backend.store import migrate, open_store
+from backend.store import Tx, migrate, open_store
 from backend.store.sqlite import _Connection
 from backend.web import errors
 from backend.web.logs import set_up as set_up_logs
@@ -52,7 +52,7 @@ def build(folder: Path) -> Litestar:
         ahead = folder / "ahead_ms"
         return wall_clock() + (int(ahead.read_text()) if ahead.exists() else 0)
 
-    async def may_read(person: str, documents: list[str]) -> bool:
+    async def may_read(tx: Tx, person: str, documents: list[str]) -> bool:
         return person == PERSON and any(key.startswith("check/") for key in documents)
 
     @asynccontextmanager

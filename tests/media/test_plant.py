@@ -13,7 +13,7 @@ from backend.app import build
 from backend.domains.equipment import codes
 from backend.kernel.ids import SERVER_AUTHOR, derived
 from backend.settings import Settings
-from backend.sync.op import New
+from backend.sync.op import Add, New
 from tests.api.conftest import Plant, Time, copied, made, made_on_postgres  # noqa: F401 - fixtures
 from tests.media.conftest import photo
 
@@ -82,6 +82,50 @@ async def test_a_hazard_s_photo_is_on_its_way_then_there_for_those_who_hold_the_
     assert (await safety.client.get(at, params=query)).headers["content-type"] == "image/webp"
     assert (await worker.get(at)).status_code == 404
     assert (await nobody.get(at)).status_code == 401
+
+
+def named(content: bytes) -> dict[str, object]:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "type": "image/jpeg", "size": len(content), "w": 640, "h": 480}
+
+
+def report(plant: Plant, name: str, area: str, content: bytes) -> New:
+    """A worker's own hazard that names this photo."""
+    version = plant.app.state["judge"].newest("hazard")
+    return New(0, 0, 0, "", f"hazard/{derived(name)}", version, {"area": derived(f"demo:area:{area}"), "photos": [named(content)]})
+
+
+async def test_naming_a_photo_that_is_here_gives_nobody_a_right_to_it_that_they_had_not(plant: Plant) -> None:
+    content = photo(seed=3)
+    at = f"/api/media/{hashlib.sha256(content).hexdigest()}/thumb"
+    await hazard(plant, content, "rolling")
+    safety, worker = await plant.phone().sign_in("safety"), await plant.phone().sign_in("worker")
+    begun = await plant.browser().post("/api/media/uploads", headers=creation(content))
+    assert (await safety.client.patch(begun.headers["location"], headers=PATCH, content=content)).status_code == 204
+    assert (await worker.get(at)).status_code == 404
+
+    assert [v["state"] for v in await worker.push(report(plant, "mine", "steelmaking", content))] == ["ok"]
+    assert (await worker.get(at)).json()["code"] == "media.not_found"
+    stop = "overhead_crane.bell_lamp"
+    check, newest = f"check.overhead_crane/{derived('c')}", plant.app.state["judge"].newest("check.overhead_crane")
+    answer = {"item": stop, "verdict": "bad", "media": [named(content)]}
+    begin = New(0, 0, 0, "", check, newest, {"machine": machine("LG-QZ-01")})
+    verdicts = await worker.push(begin, Add(0, 0, 0, "", check, "answers", derived("a"), answer))
+    assert [v["state"] for v in verdicts] == ["ok", "ok"], verdicts
+    assert (await worker.get(at)).json()["code"] == "media.not_found"
+
+    assert [v["state"] for v in await safety.push(report(plant, "theirs", "steelmaking", content))] == ["ok"]
+    assert (await worker.get(at)).status_code == 200
+
+
+async def test_a_photo_that_came_before_its_op_is_read_by_those_who_hold_its_document(plant: Plant) -> None:
+    content = photo(seed=4)
+    at = f"/api/media/{hashlib.sha256(content).hexdigest()}/thumb"
+    worker, safety = await plant.phone().sign_in("worker"), await plant.phone().sign_in("safety")
+    begun = await worker.client.post("/api/media/uploads", headers={**creation(content), **worker.headers})
+    assert (await worker.client.patch(begun.headers["location"], headers=PATCH, content=content)).status_code == 204
+    both = [report(plant, name, "steelmaking", content) for name in ("early", "again")]
+    assert [v["state"] for v in await worker.push(*both)] == ["ok", "ok"]
+    assert (await worker.get(at)).status_code == (await safety.get(at)).status_code == 200
 
 
 async def test_nobody_leaves_bytes_here_that_no_op_awaits(plant: Plant) -> None:
