@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.client import Client
 from tests.e2e.harness import ROOT, Phone, Plant
 from tests.e2e.plants import Crane
 from tests.e2e.test_checks import answer_ok
@@ -16,7 +17,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 SIZES = [(360, 800), (412, 915)]
 KEYS = re.compile(
     r"\b(?:act|alarms|bad|banner|check|choice|clear|devices|doc|flow|forgot|form|grade|hazards?|labels|level|list|machines?|me|na|nav|"
-    r"num|op|outbox|person|people|photo|pin|place|refusal|result|role|scan|set_up|sign|sign_in|snap|span|sync|table|tag|tasks|today|unit|"
+    r"num|op|outbox|person|people|photo|pin|place|refusal|result|role|round|duty|scan|set_up|sign|sign_in|snap|span|sync|table|tag|tasks|today|unit|"
     r"unlock|verdict)\.[a-z_]+\b"
 )
 CODES = re.compile(r"\b(?:overhead_crane|pre_shift|manage_\w+|clear_fault|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\b")
@@ -144,4 +145,37 @@ def test_the_screens_of_a_check_are_clean(held: Phone, plant: Plant, all_cranes:
     held.press("to-machine")
     held.by("machine-state").wait_for()
     said += look(held, language, "a machine that was checked")
+    assert said == []
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_red_notice_comes_first_is_counted_and_is_seen(held: Phone, plant: Plant, all_cranes: list[Crane], language: str) -> None:
+    worker, starter = Client(plant.origin).sign_in("worker"), Client(plant.origin).sign_in("supervisor")
+    crane = f"machine/{all_cranes[5].id}"
+    worker.act(crane, "stop_use", {"reason": "the hook"})
+    assert [verdict["state"] for verdict in worker.push()] == ["ok"]
+    starter.act(crane, "resume", {})
+    assert [verdict["code"] for verdict in starter.push()] == ["flow.stopped_since"]
+    held.open("/sign-in")
+    held.page.evaluate("language => localStorage.setItem('anlu.lang', language)", language)
+    held.open("/sign-in")
+    held.sign_in("safety")
+    held.by("today-notices").wait_for()
+    said = look(held, language, "Today with a red notice")
+    count = held.by("nav-alarms").locator(".dot").inner_text()
+    held.press("nav-alarms")
+    held.by("notices").wait_for()
+    assert count == str(held.by("notice-row").count())
+    assert held.by("notice-row").first.get_attribute("data-level") == "red"
+    assert held.by("alarms-empty").is_visible()
+    said += look(held, language, "Alarms with a notice")
+    held.by("notice-row").first.click()
+    held.by("about").wait_for()
+    said += look(held, language, "a notice")
+    held.press("act-seen")
+    held.by("field-note").wait_for()
+    held.by("field-note").locator("input, textarea").fill("7号" if language == "zh" else "It stands.")
+    held.press("form-submit")
+    go(held, "/alarms")
+    held.page.wait_for_function(f"document.querySelectorAll('[data-testid=notice-row]').length === {int(count) - 1}")
     assert said == []

@@ -1,5 +1,6 @@
 // How documents are called on screen. A reference is the plain id of a document of a known kind.
 import { label, refusal, t } from "../i18n";
+import { fieldsOf } from "./kinds";
 import type { Label, View } from "./types";
 import { useCore } from "./use";
 
@@ -8,9 +9,17 @@ export function nameOf(view: View | undefined): string {
   if (!view) return "";
   if (view.kind === "parked") return [personName(view.author), refusal(String(view.code)).why].filter(Boolean).join(": ");
   if (view.kind === "notice") return refusal(String(view.what), (view.params as Record<string, unknown> | null) ?? {}).why;
+  if (view.kind === "roster") return rosterName(view);
   const named = (view.names ?? view.name ?? view.title) as Label | string | null | undefined;
   const text = label(named);
   return text || String(view.number ?? view.code ?? view.note ?? "");
+}
+
+/** "点检员 11-20 – 12-21": a roster has no name of its own. */
+function rosterName(view: View): string {
+  const role = fieldsOf(useCore().kind("roster", view.version)).role?.of;
+  const titles = typeof role === "object" ? role : {};
+  return `${label(titles[String(view.role)])} ${[view.from, view.until].map((day) => String(day).slice(5)).join(" – ")}`.trim();
 }
 
 /** The document that a reference names, where this phone holds it. */

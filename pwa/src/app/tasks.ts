@@ -1,5 +1,6 @@
-// What waits for this person: their own open checks, hazards given to them or to give, parked entries they decide on.
+// What waits for this person: their own open checks and rounds, rounds missed where they supervise, hazards given to them or to give, parked entries they decide on.
 import { computed, type ComputedRef } from "vue";
+import { isMine, isNear, isOpenRound, nextStop, stopsOf, unreached } from "../domains/rounds/rounds";
 import { label, span, t, when } from "../i18n";
 import type { IconName, LevelName } from "../ui/icons";
 import { isCheck, isOpen, levelOf } from "./kinds";
@@ -45,6 +46,8 @@ export function useTasks(): ComputedRef<Task[]> {
     return me !== null && status === "waiting" && author !== me.id && me.has("decide_parked") && !String(code).startsWith("op.awaits_");
   });
 
+  const rounds = core.list("round", (doc) => isOpenRound(doc.view));
+
   function mine(doc: Doc): boolean {
     const me = core.me.value;
     return me !== null && doc.view.inspector === me.id && isOpen(core.kind(doc.view.kind, doc.view.version), doc.view.status);
@@ -87,6 +90,40 @@ export function useTasks(): ComputedRef<Task[]> {
         late,
         at,
       });
+    }
+    for (const { key, view } of rounds.value) {
+      const me = core.me.value;
+      const ends = Number(view.ends_at ?? 0);
+      const late = ends <= now.value;
+      const left = unreached(view).length;
+      const next = nextStop(view);
+      if (me === null || !isNear(view, now.value)) continue;
+      if (isMine(view, me))
+        tasks.push({
+          key,
+          to: `/rounds/${view.id}`,
+          level: late ? "orange" : "yellow",
+          what: t(late ? "tasks.missed" : "tasks.round", { what: nameOf(view) }),
+          where: next
+            ? t("tasks.round_at", { n: stopsOf(view).indexOf(next) + 1, of: stopsOf(view).length, next: label(next.names) })
+            : t("tasks.round_end"),
+          long: span(ends - now.value),
+          small: t(late ? "tasks.late" : "tasks.left"),
+          late,
+          at: ends,
+        });
+      else if (late && me.has("supervise", view.area as string))
+        tasks.push({
+          key,
+          to: `/rounds/${view.id}`,
+          level: "orange",
+          what: t("tasks.missed", { what: nameOf(view) }),
+          where: t("tasks.round_missed", { where: areaName(view.area), n: left }),
+          long: span(ends - now.value),
+          small: t("tasks.late"),
+          late,
+          at: ends,
+        });
     }
     for (const doc of parked.value) {
       const at = Number(doc.view.at ?? 0);

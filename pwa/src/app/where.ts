@@ -9,6 +9,7 @@ export function docPath(key: string): string {
   const id = key.slice(at + 1);
   if (kind === "machine") return `/machines/${id}`;
   if (kind === "hazard") return `/hazards/${id}`;
+  if (kind === "round") return `/rounds/${id}`;
   if (isCheck(kind)) {
     const core = useCore();
     const view = core.get(key)?.view;

@@ -31,7 +31,8 @@ export async function keepScan(tag: View): Promise<void> {
 
 const GPS_WAIT_MS = 6_000;
 
-function gps(): Promise<GeolocationPosition | null> {
+/** Where the phone says it is, asked now; null where it does not say in time. */
+export function gps(): Promise<GeolocationPosition | null> {
   if (!("geolocation" in navigator)) return Promise.resolve(null);
   return new Promise((resolve) => {
     // Some browsers never answer when the prompt is left alone: our own clock ends the wait.

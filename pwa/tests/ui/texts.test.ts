@@ -53,6 +53,7 @@ test("every text is used somewhere, every text used is there", () => {
     /^refusal\.form\./,
     /^form\.(low|high|long|required)$/,
     /^hazards\.(open|mine|all)$/,
+    /^round\.(do|none|tab)_[a-z]+$/,
     /^machine\.(yes|fault|stopped|check)$/,
   ];
   const unused = Object.keys(zh).filter(

@@ -1,6 +1,6 @@
 // Any field's value as words. What has no words is left out, never shown as code.
 import { label, t, when } from "../../i18n";
-import type { FieldSpec } from "../kinds";
+import { type FieldSpec, isCheck, kindTitle } from "../kinds";
 import { refName } from "../names";
 import { typed } from "../../scan/code";
 import type { Label, MediaValue, Place } from "../types";
@@ -75,6 +75,8 @@ export function show(spec: FieldSpec | undefined, value: unknown, now: number): 
           .filter(Boolean)
           .join(t("list.comma"));
       if (typeof value === "object") return label(value as Label);
+      // A check list is named by its kind: what people see is the kind's title.
+      if (isCheck(String(value))) return kindTitle(String(value));
       return String(value);
   }
 }
