@@ -34,13 +34,14 @@ from backend.auth import setup
 from backend.auth.tokens import Keys
 from backend.flow import lint
 from backend.flow.judge import FlowJudge
-from backend.flow.load import file_kinds
+from backend.flow.load import KindChanged, changed_kinds, file_kinds
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
 from backend.operate import NotDone, backup, doctor, lan, restore
 from backend.operate.version import program
 from backend.settings import Settings, WrongSetting, describe
-from backend.store import migrate, open_store
+from backend.store import FAILURES, migrate, open_store
+from backend.sync.shapes import TxDocs
 
 BACKLOG = 512
 SHUTDOWN_SECONDS_MAX = 5
@@ -153,7 +154,12 @@ class _Lan(msgspec.Struct):
 
 
 def serve(settings: Settings, on_lan: _Lan | None = None) -> int:
-    """Listen first, then start: who asks for port 0 learns which one it became, and a taken port is said in a sentence."""
+    """Listen first, then start: who asks for port 0 learns which one it became, and a taken port is said in a sentence. So is a kind file
+    that was changed under documents that are under way."""
+    changed = asyncio.run(_changed_kinds(settings))
+    if changed is not None:
+        _say(changed.text, error=True)
+        return 1
     try:
         listening = _listen(settings.host, settings.port)
     except OSError as error:
@@ -204,6 +210,20 @@ def serve(settings: Settings, on_lan: _Lan | None = None) -> int:
     if helper is not None:
         helper.stop()
     return 0 if server.started else 1
+
+
+async def _changed_kinds(settings: Settings) -> KindChanged | None:
+    settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = open_store(settings.database_url)
+    try:
+        await migrate(store)
+        async with store.read() as tx:
+            return await changed_kinds(TxDocs(tx))
+    except FAILURES:
+        # What ails the database the start itself says.
+        return None
+    finally:
+        await store.close()
 
 
 async def back_up(settings: Settings, asked: argparse.Namespace) -> int:

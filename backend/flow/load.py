@@ -17,9 +17,10 @@ from backend.flow.judge import CALENDAR_KEY, PLANT_KEY, FlowJudge
 from backend.flow.kind import CompiledKind, bound_key, compile_kind, pack_source
 from backend.flow.zones import zone_offsets
 from backend.kernel.clock import Clock, wall_clock
+from backend.kernel.errors import Text
 from backend.kernel.ids import SERVER_AUTHOR, derived, kind_document
 from backend.store import Store
-from backend.sync.judge import Body
+from backend.sync.judge import Body, Docs
 from backend.sync.op import Act, New, Op
 from backend.sync.shapes import TxDocs
 
@@ -27,7 +28,20 @@ BACKEND = Path(__file__).parents[1]
 
 
 class KindChanged(ValueError):
-    """A kind file is not what the ledger holds under the same version."""
+    """Kind files are not what the ledger holds under the same version. `text` says which, and what to do."""
+
+    def __init__(self, changed: Sequence[tuple[str, int]]) -> None:
+        files = ", ".join(f"{_file_of(name)} (version: {version})" for name, version in changed)
+        zh = (
+            f"这些表单文件（或它们 extends 的文件）的内容改了，版本号没有提高：{files}。已有单据在按原来的内容办理，所以服务没有启动。"
+            "请把每个文件里的 version 加 1，或恢复原来的内容，再启动。"
+        )
+        en = (
+            f"These kind files (or a file that they extend) were changed without a new version: {files}. Documents are under way under the "
+            "old text, so the server did not start. Raise the version in each file by one, or put the old content back, then start again."
+        )
+        self.text = Text(zh, en)
+        super().__init__(f"{zh} {en}")
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,6 +53,12 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+
+
+def _file_of(kind: str) -> str:
+    """Where a kind of the product stands, from the top of the program."""
+    found = [path for path in kind_files() if path.stem == kind]
+    return str(found[0].relative_to(BACKEND.parent)) if found else f"{kind}.yaml"
 
 
 def kind_files(root: Path = BACKEND) -> list[Path]:
@@ -155,18 +175,29 @@ async def _calendar_ops(sync: Says, held: Body | None, now: int) -> list[Op]:
     return [_server_new(CALENDAR_KEY, 1, given)]
 
 
+async def changed_kinds(docs: Docs) -> KindChanged | None:
+    """What would stop the start: the kind files that were changed without a new version."""
+    try:
+        _new_kinds({doc.key: doc for doc in await docs.all("kind")})
+    except KindChanged as changed:
+        return changed
+    return None
+
+
 def _new_kinds(held: dict[str, Any]) -> list[New]:
-    said = []
+    said, changed = [], []
     for compiled in sorted(file_kinds(), key=lambda k: k.name != "kind"):
         kind = compiled.kind
         key = f"kind/{kind_document(kind.kind, kind.version)}"
         source = pack_source(kind)
         if key in held:
             if any(held[key].body["fields"].get(name, [None])[0] != text for name, text in source.items()):
-                raise KindChanged(f"{kind.kind}@{kind.version} was changed without a new version / 表单 {kind.kind} 已修改但未提高版本号")
+                changed.append((kind.kind, kind.version))
             continue
         title = msgspec.to_builtins(kind.title)
         said.append(_server_new(key, 1, {"name": kind.kind, "number": kind.version, "title": title, **source}))
+    if changed:
+        raise KindChanged(changed)
     return said
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pypdfium2
 import pytest
 
 from backend.demo import MACHINES, PEOPLE
+from backend.kernel.ids import kind_document
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,3 +152,21 @@ def test_the_other_commands_run(tmp_path, words):
     out, err = ran.communicate(timeout=60)
     assert ran.returncode == 0, err
     assert out
+
+
+def test_a_kind_file_changed_without_a_new_version_is_named_in_a_sentence_and_nothing_is_served(tmp_path):
+    with serving("serve", data=tmp_path / "plant"):
+        pass
+    (database,) = (tmp_path / "plant").glob("*.db")
+    with sqlite3.connect(database) as stored:
+        key = f"kind/{kind_document('hazard', 1)}"
+        (body,) = stored.execute("SELECT body FROM document WHERE key = ?", (key,)).fetchone()
+        stored.execute("UPDATE document SET body = ? WHERE key = ?", (bytes(body).replace("隐患".encode(), "险情".encode()), key))
+    process = command("serve", data=tmp_path / "plant")
+    said, complained = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "")
+    assert "backend/domains/hazards/kinds/hazard.yaml (version: 1)" in complained
+    assert "请把每个文件里的 version 加 1" in complained
+    assert "Raise the version in each file by one" in complained
+    assert "Traceback" not in complained
+    assert "{" not in complained

@@ -133,8 +133,11 @@ async def test_starting_again_says_nothing_twice_and_a_changed_file_needs_a_new_
     assert content is not None
     content["title"]["en"] = "Danger"
     monkeypatch.setattr(load, "file_kinds", lambda: (compile_kind(content),))
-    with pytest.raises(load.KindChanged):
+    with pytest.raises(load.KindChanged) as stopped:
         await load.start(plant.world.sync, plant.world.judge)
+    for sentence, what_to_do in ((stopped.value.text.zh, "version 加 1"), (stopped.value.text.en, "Raise the version in each file by one")):
+        assert "backend/domains/hazards/kinds/hazard.yaml (version: 1)" in sentence
+        assert what_to_do in sentence
 
 
 async def test_a_kind_s_text_comes_back_from_its_document_as_it_was(plant: Plant) -> None:
