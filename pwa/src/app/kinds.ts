@@ -43,6 +43,8 @@ export interface CheckItem {
   title: Label;
   type: "yes_no" | "number" | "choice";
   critical?: boolean;
+  /** May be answered "not applicable"; yes where nothing is said. */
+  na_allowed?: boolean;
   photo_on_fail?: boolean;
   hint?: Label;
   pictogram?: string;
