@@ -41,6 +41,7 @@ from backend.operate import NotDone, backup, doctor, lan, restore
 from backend.operate.version import program
 from backend.settings import Settings, WrongSetting, describe
 from backend.store import FAILURES, migrate, open_store
+from backend.sync.rebuild import differences
 from backend.sync.shapes import TxDocs
 
 BACKLOG = 512
@@ -285,7 +286,8 @@ async def verify(settings: Settings) -> int:
     """Read the ledger from its first entry to its last, and compare what is derived from it."""
     store = open_store(settings.database_url)
     try:
-        report = await verify_ledger(store, Keys(settings.keys_path, wall_clock()), FlowJudge(file_kinds()))
+        judge = FlowJudge(file_kinds())
+        report = await verify_ledger(store, Keys(settings.keys_path, wall_clock()), lambda: differences(store, judge))
     finally:
         await store.close()
     print(report.text())

@@ -1,12 +1,13 @@
 """Looks through the whole ledger for what was changed: every entry, how they hang together, the signed heads, the sealed values;
 and whether the documents are what the ledger gives.
 
-report = await verify(store, keys, judge)
+report = await verify(store, keys, lambda: rebuild.differences(store, judge))
 print(report.text()); sys.exit(0 if report.ok else 1)
 """
 
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -14,8 +15,6 @@ import msgspec
 from backend.audit import heads
 from backend.audit.chain import COLUMNS, START, Problem, check
 from backend.store import Store, Tx
-from backend.sync.judge import Judge
-from backend.sync.rebuild import differences
 
 PAGE_ROWS = 5_000
 PROBLEMS_SHOWN_MAX = 50
@@ -77,9 +76,12 @@ class Report(msgspec.Struct):
         return "\n".join(lines)
 
 
-async def verify(store: Store, keys: heads.Signer | None = None, judge: Judge | None = None) -> Report:
-    """Check every entry. With `keys` also that nothing is missing at the end, against the heads signed beside them. With `judge`, which
-    knows who holds what, also that everything derived is what the ledger gives; a ledger that has problems gives nothing to compare."""
+async def verify(store: Store, keys: heads.Signer | None = None, differences: Callable[[], Awaitable[list[str]]] | None = None) -> Report:
+    """Check every entry.
+
+    With `keys` also that nothing is missing at the end, against the heads signed beside them. With `differences`, which derives everything
+    anew, also that what is live is what the ledger gives; a ledger that has problems gives nothing to compare.
+    """
     signed = heads.every(keys) if keys is not None else []
     hashes: dict[int, bytes] = {head.seq: b"" for head in signed}
     problems: list[Problem] = []
@@ -121,7 +123,7 @@ async def verify(store: Store, keys: heads.Signer | None = None, judge: Judge | 
             notes.append(Problem(head.seq, "restored"))
         else:
             problems.append(Problem(head.seq, "cut", f"epoch {head.epoch or first_epoch}"))
-    differ = await differences(store, judge) if judge is not None and not problems else None
+    differ = await differences() if differences is not None and not problems else None
     return Report(entries, last, before.hex(), len(signed), problems, _fewest(notes), differ)
 
 
