@@ -50,7 +50,9 @@ export function useTasks(): ComputedRef<Task[]> {
 
   function mine(doc: Doc): boolean {
     const me = core.me.value;
-    return me !== null && doc.view.inspector === me.id && isOpen(core.kind(doc.view.kind, doc.view.version), doc.view.status);
+    if (me === null) return false;
+    if (doc.view.status === "to_confirm") return doc.view.inspector !== me.id && me.has("supervise", doc.view.area as string);
+    return doc.view.inspector === me.id && isOpen(core.kind(doc.view.kind, doc.view.version), doc.view.status);
   }
 
   return computed(() => {
@@ -63,7 +65,7 @@ export function useTasks(): ComputedRef<Task[]> {
           key: doc.key,
           to: `/checks/${doc.view.kind}/${doc.view.id}`,
           icon: "tasks",
-          what: t("tasks.check", { what: nameOf(machine) || machineTitle(machine) }),
+          what: t(doc.view.status === "to_confirm" ? "tasks.decide" : "tasks.check", { what: nameOf(machine) || machineTitle(machine) }),
           where: areaName(doc.view.area),
           long: at ? when(at, now.value) : "",
           small: t("tasks.begun"),
