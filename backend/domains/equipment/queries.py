@@ -4,8 +4,17 @@ from collections.abc import Iterable
 
 import msgspec
 
+from backend.domains.equipment.codes import TYPED_CHARS_MAX, parse
 from backend.kernel.errors import Text
 from backend.sync.judge import Docs, Document
+
+TAG_TEXT_CHARS_MAX = TYPED_CHARS_MAX
+"""What may be typed or scanned as a tag: a code, or the address on the label."""
+
+
+def tag_code(text: str) -> str | None:
+    """The 8 characters of a tag code out of what was typed or scanned; None where there is none in it."""
+    return parse(text)
 
 
 class Machine(msgspec.Struct, frozen=True):

@@ -10,8 +10,7 @@ import ipaddress
 import json
 import secrets
 
-from backend.domains.equipment import codes
-from backend.domains.equipment.queries import Machine, machine_by_code
+from backend.domains.equipment.queries import TAG_TEXT_CHARS_MAX, Machine, machine_by_code, tag_code
 from backend.flow.judge import FlowJudge
 from backend.kernel.clock import Clock
 from backend.kernel.errors import Refusal
@@ -25,7 +24,7 @@ from backend.sync.shapes import TxDocs
 TEXT_CHARS_MIN = 4
 TEXT_CHARS_MAX = 1_000
 CONTACT_CHARS_MAX = 200
-CODE_CHARS_MAX = codes.TYPED_CHARS_MAX
+CODE_CHARS_MAX = TAG_TEXT_CHARS_MAX
 REPORTS_PER_ADDRESS_MAX = 20
 REPORTS_ADDRESS_MINUTES = 10
 """A plant's phones come from few addresses: room for several people, none for a flood."""
@@ -68,7 +67,7 @@ class PasserBy:
         if not TEXT_CHARS_MIN <= len(text) <= TEXT_CHARS_MAX:
             raise Refusal("hazard.text_needed", min=TEXT_CHARS_MIN, max=TEXT_CHARS_MAX)
         # Codes that are not bound count like those that are: the limit tells nothing either.
-        tag = codes.parse(code) or ""
+        tag = tag_code(code) or ""
         _room(max(self._by_address.wait_seconds(_subscriber(address), now), self._by_tag.wait_seconds(tag, now)))
         self._by_address.take(_subscriber(address), now)
         self._by_tag.take(tag, now)
@@ -92,7 +91,7 @@ class PasserBy:
 
     async def _machine(self, code: str) -> Machine:
         async with self._store.read() as tx:
-            machine = await machine_by_code(TxDocs(tx), codes.parse(code) or "")
+            machine = await machine_by_code(TxDocs(tx), tag_code(code) or "")
         if machine is None:
             raise Refusal("hazard.tag_unknown")
         return machine
