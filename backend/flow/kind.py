@@ -520,7 +520,8 @@ CHUNKS_MAX = 8
 
 def pack_source(kind: Kind) -> dict[str, str]:
     """The fields of a `kind` document that hold the kind's JSON text. Raises ValueError where it is too long for one op."""
-    text = msgspec.json.encode(kind, order="deterministic").decode()
+    # In the file's own order: forms ask in it.
+    text = msgspec.json.encode(kind).decode()
     chunks: list[str] = []
     rest = text
     while rest:

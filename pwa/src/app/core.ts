@@ -426,10 +426,10 @@ export function createCore(given: Partial<World> = {}): Core {
 
   // ---- what they say ----
 
-  async function create(kind: string, fields: Values, opts: { anonymous?: boolean } = {}): Promise<string> {
+  async function create(kind: string, fields: Values, opts: { anonymous?: boolean; id?: string } = {}): Promise<string> {
     const found = rules().kind(kind);
     if (!found) throw new AppError("op.awaits_kind", { kind });
-    const key = `${kind}/${uuid7(now(), crypto.getRandomValues(new Uint8Array(10)))}`;
+    const key = `${kind}/${opts.id ?? uuid7(now(), crypto.getRandomValues(new Uint8Array(10)))}`;
     await speak({
       verb: "new",
       doc: key,

@@ -3,9 +3,18 @@ import { useCore } from "./use";
 
 const LABELS_MAX = 500;
 
-/** Address of the PDF with these machines' labels, a page each; a download carries no headers, so it names person and phone itself. */
-export function labelsPath(machines: string[]): string | null {
+export interface Place {
+  dx?: number;
+  dy?: number;
+  skip?: number;
+}
+
+/** Address of the PDF with the labels of these machines (ids) or blank tags (codes); a download carries no headers, so it names person and phone itself. */
+export function labelsPath(of: { machines?: string[]; tags?: string[] }, size: string, place: Place = {}): string | null {
   const me = useCore().me.value;
-  if (!me?.has("manage_equipment") || machines.length === 0) return null;
-  return `/api/equipment/labels.pdf?${new URLSearchParams({ machines: machines.slice(0, LABELS_MAX).join(","), person: me.id, device: String(me.device) })}`;
+  const [name, ids] = of.tags ? ["tags", of.tags] : ["machines", of.machines ?? []];
+  if (!me?.has("manage_equipment") || ids.length === 0) return null;
+  const asked = new URLSearchParams({ [name]: ids.slice(0, LABELS_MAX).join(","), size, person: me.id, device: String(me.device) });
+  for (const [key, value] of Object.entries(place)) if (value) asked.set(key, String(value));
+  return `/api/equipment/labels.pdf?${asked}`;
 }

@@ -24,6 +24,8 @@ export const routes: RouteRecordRaw[] = [
   { path: "/t/:code", name: "tag", component: () => import("../scan/Door.vue") },
 
   { path: "/machines/:id", name: "machine", component: () => import("../domains/equipment/Machine.vue") },
+  { path: "/t/:code/bind", name: "bind", component: () => import("../domains/equipment/Bind.vue") },
+  { path: "/labels", name: "labels", component: () => import("../domains/equipment/Labels.vue") },
   { path: "/machines/:id/clear/:fault", name: "clear", component: () => import("../domains/equipment/Clear.vue") },
   { path: "/checks/:kind/:id", name: "check", component: () => import("../domains/equipment/Check.vue") },
   { path: "/checks/:kind/:id/result", name: "result", component: () => import("../domains/equipment/Result.vue") },

@@ -48,6 +48,11 @@ export function useTasks(): ComputedRef<Task[]> {
 
   const rounds = core.list("round", (doc) => isOpenRound(doc.view));
 
+  const upkeep = core.list(
+    "maintenance",
+    (doc) => doc.view.status === "due" && core.me.value?.has("check", doc.view.area as string) === true,
+  );
+
   function mine(doc: Doc): boolean {
     const me = core.me.value;
     if (me === null) return false;
@@ -126,6 +131,21 @@ export function useTasks(): ComputedRef<Task[]> {
           late,
           at: ends,
         });
+    }
+    for (const doc of upkeep.value) {
+      const at = Number(doc.view.due_since ?? 0);
+      const late = doc.view.overdue === true;
+      tasks.push({
+        key: doc.key,
+        to: `/k/${doc.key}`,
+        level: late ? "orange" : "yellow",
+        what: t("tasks.maintain", { what: String(doc.view.title) }),
+        where: machineTitle(refView("machine", doc.view.machine)),
+        long: at ? span(now.value - at) : "",
+        small: t("tasks.due_for"),
+        late,
+        at,
+      });
     }
     for (const doc of parked.value) {
       const at = Number(doc.view.at ?? 0);

@@ -148,7 +148,8 @@ export interface Core {
   kind(name: string, version?: number): KindFile | undefined;
   kinds(): KindFile[];
 
-  create(kind: string, fields: Record<string, unknown>, opts?: { anonymous?: boolean }): Promise<string>;
+  /** `id`: where it follows from something else; otherwise a new one is made */
+  create(kind: string, fields: Record<string, unknown>, opts?: { anonymous?: boolean; id?: string }): Promise<string>;
   set(key: string, fields: Record<string, unknown>): Promise<void>;
   /** what is added to a report that was made without a name is said without a name too */
   add(key: string, set: string, item: Record<string, unknown>): Promise<string>;

@@ -54,7 +54,7 @@ test("every text is used somewhere, every text used is there", () => {
     /^form\.(low|high|long|required)$/,
     /^hazards\.(open|mine|all)$/,
     /^round\.(do|none|tab)_[a-z]+$/,
-    /^machine\.(yes|fault|stopped|check)$/,
+    /^machine\.(yes|fault|locked|stopped|check|watch)$/,
   ];
   const unused = Object.keys(zh).filter(
     (key) => !source.includes(`"${key}"`) && !source.includes(`'${key}'`) && !dynamic.some((one) => one.test(key)),
