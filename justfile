@@ -16,6 +16,9 @@ demo *ARGS: _run _pwa
 serve *ARGS: _run _pwa
     exec python -m backend.cli serve {{ARGS}}
 
+# Everything that running needs, without starting it: for a server that starts by systemd (docs/operator.md).
+prepare: _run _pwa
+
 # Any `anlu` command: ./justw anlu --help
 anlu *ARGS: _run
     exec python -m backend.cli {{ARGS}}

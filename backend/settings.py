@@ -4,6 +4,7 @@ A wrong setting stops the start with a sentence that names it. A name nobody kno
 go unseen.
 """
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -83,6 +84,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         _doc(
             "构建好的网页应用所在文件夹；空着则用随程序的 pwa/dist。", "Folder of the built app; empty means pwa/dist beside the program."
+        ),
+    ] = ""
+    proxy_addresses: Annotated[
+        str,
+        _doc(
+            "反向代理的 IP 地址，用逗号分开；只相信它们给出的客户端地址（X-Forwarded-For）。",
+            "IP addresses of the reverse proxy, by comma; only they are believed who asks (X-Forwarded-For).",
+            "127.0.0.1",
         ),
     ] = ""
     tls_certificate: Annotated[
@@ -168,6 +177,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def certificate_file(self) -> Path | None:
         """The certificate with which the server itself speaks HTTPS; None where a reverse proxy does."""
         return Path(self.tls_certificate).resolve() if self.tls_certificate else None
+
+    @property
+    def proxies(self) -> list[str]:
+        """Addresses or nets of the reverse proxy."""
+        return [one.strip() for one in self.proxy_addresses.split(",") if one.strip()]
 
     @property
     def media_path(self) -> Path:
@@ -320,6 +334,11 @@ def _check(settings: Settings, origin: dict[str, str]) -> None:
     for name, file in (("tls_certificate", settings.tls_certificate), ("tls_key", settings.tls_key)):
         if file and not Path(file).is_file():
             raise wrong(name, f"没有文件“{file}”。", f"there is no file “{file}”.")
+    for address in settings.proxies:
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            raise wrong("proxy_addresses", f"“{address}”不是 IP 地址。", f"“{address}” is no IP address.") from None
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         raise wrong(
             "tls_certificate" if settings.tls_certificate else "tls_key",

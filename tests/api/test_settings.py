@@ -34,6 +34,7 @@ WRONG = [
     ("ANLU_MEDIA_FREE_MB_MIN", "-1"),
     ("ANLU_UPGRADE_WITHOUT_BACKUP", "perhaps"),
     ("ANLU_METRICS_TOKEN", "geheim"),
+    ("ANLU_PROXY_ADDRESSES", "127.0.0.1, proxy"),
     ("ANLU_TLS_CERTIFICATE", "/nowhere/at/all.pem"),
     ("ANLU_TLS_CERTIFICATE", __file__),
     ("ANLU_TLS_KEY", "/nowhere/at/all.pem"),
