@@ -226,7 +226,7 @@ class _Linter:
                 if cap not in caps:
                     yield path, f"no role can have the capability {cap}"
             last = path.rpartition(".")[2]
-            wants_bool = (last in ("who", "rule", "when", "show", "opens") or ".to." in path) and ".tell." not in path
+            wants_bool = (last in ("who", "rule", "when", "stop_when", "show", "opens") or ".to." in path) and ".tell." not in path
             if wants_bool and not path.startswith("computed.") and program.text.type not in ("bool", "dyn"):
                 yield path, f"gives no truth but {program.text.type}"
 

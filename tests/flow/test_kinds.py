@@ -147,6 +147,18 @@ SPOILS: dict[str, tuple[str, Spoil, str]] = {
     "a way out of a stop that is no start": ("machine", lambda k: k["transitions"]["resume"].pop("start"), "say start"),
     "a start that nothing can stop": ("hazard", lambda k: k["transitions"]["assign"].update(start=True), "nothing can stop"),
     "a stop that starts": ("machine", lambda k: k["transitions"]["stop_use"].update(start=True), "a stop and a start"),
+    "an item that stops by what the document says": (
+        CRANE,
+        lambda k: k["sets"]["answers"].update(stop_when='doc.mode == "patrol"'),
+        "reads more than the item",
+    ),
+    "an item that stops only for some": (CRANE, lambda k: k["sets"]["answers"].update(stop_when='item.by == "x"'), "whoever said it"),
+    "an item that stops by a number": (CRANE, lambda k: k["sets"]["answers"].update(stop_when="1 + 1"), "gives no truth"),
+    "an item that stops and that only the server adds": (
+        CRANE,
+        lambda k: k["sets"]["answers"].update(server=True),
+        "nobody but the server adds to it",
+    ),
     "a refusal without words": (
         "hazard",
         lambda k: k["transitions"]["assign"]["needs"][0].update({"else": "hazard.nope"}),
