@@ -118,6 +118,13 @@ def copied(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 @pytest.fixture
+def store_kind() -> str:
+    """Starting a whole plant is dear, so SQLite. What sign-in, the demo and imports ask of a database is asked of PostgreSQL too: those files
+    have a `store_kind` of their own."""
+    return "sqlite"
+
+
+@pytest.fixture
 def clock() -> Time:
     return Time()
 

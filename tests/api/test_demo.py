@@ -2,9 +2,19 @@
 
 from collections import Counter
 
+import pytest
+
 from backend.demo import AREAS, MACHINES, PEOPLE, ops, tag_code, welcome
 from backend.domains.equipment import codes
 from backend.web.logs import without_secrets
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Here on both databases; see conftest.py."""
+    kind: str = request.param
+    return kind
+
 
 VERSIONS = dict.fromkeys(("area", "person", "machine", "tag"), 1)
 

@@ -14,6 +14,13 @@ from tests.api.conftest import Plant
 from tests.api.desk import MACHINE, Desk, documents, text, xlsx
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Here on both databases; see conftest.py."""
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
 async def admin(plant: Plant) -> Desk:
     return Desk(await plant.phone().sign_in("admin"))
@@ -143,7 +150,8 @@ async def test_an_op_that_the_kinds_refuse_takes_everything_back(plant: Plant, a
     asked, real = [], judge.judge
 
     async def judged(op, *rest, **named):
-        asked.append(op)
+        # The plant's own deadlines are judged meanwhile, too.
+        asked.extend([op] if op.doc.startswith("machine/") and op.verb == "new" else [])
         if len(asked) == 110:
             return Refused("flow.not_allowed", {"what": "new"})
         return await real(op, *rest, **named)

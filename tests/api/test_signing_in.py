@@ -14,6 +14,14 @@ from backend.auth.attempts import ATTEMPTS_MAX
 from backend.demo import PEOPLE, person_id
 from tests.api.phone import Phone
 
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Here on both databases; see conftest.py."""
+    kind: str = request.param
+    return kind
+
+
 # Signing in.
 
 
