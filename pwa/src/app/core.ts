@@ -465,6 +465,20 @@ export function createCore(given: Partial<World> = {}): Core {
     });
   }
 
+  async function sayAgain(op: string): Promise<void> {
+    const row = rows.find((one) => one.op === op && one.state === "refused" && !one.dismissed);
+    const said = row && opened(row);
+    if (!row || said?.verb !== "new") return;
+    const kind = row.doc.slice(0, row.doc.indexOf("/"));
+    const found = rules().kind(kind);
+    if (!found) throw new AppError("op.awaits_kind", { kind });
+    const seal = rules().personal(kind, found.version, "new");
+    await speak({ verb: "new", doc: row.doc, version: found.version, fields: said.fields, anonymous: row.anonymous, seal });
+    await dismiss(db, op);
+    await readRows();
+    replay();
+  }
+
   /** Refused here if the phone's own machine refuses: nobody is sent away to find out later. A stop is always said. */
   async function speak(saying: Saying): Promise<void> {
     const here = space;
@@ -946,6 +960,7 @@ export function createCore(given: Partial<World> = {}): Core {
     outbox,
     uploads,
     unsent,
+    sayAgain,
     dismiss: async (op) => {
       await dismiss(db, op);
       await readRows();

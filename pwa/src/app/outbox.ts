@@ -3,7 +3,7 @@ import { checkTitle } from "../domains/equipment/words";
 import { label, t } from "../i18n";
 import { isCheck, kindTitle, setsOf, transitionsOf } from "./kinds";
 import { nameOf, refView } from "./names";
-import type { OutboxItem, OutboxState } from "./types";
+import type { OutboxItem, OutboxState, View } from "./types";
 import { useCore } from "./use";
 
 export interface Doing {
@@ -31,9 +31,26 @@ export const kindOf = (doc: string): string => doc.slice(0, doc.indexOf("/"));
 export function docWords(doc: string): string {
   const core = useCore();
   const kind = kindOf(doc);
-  const view = core.get(doc)?.view;
+  const view = core.get(doc)?.view ?? begunView(doc);
   const on = isCheck(kind) ? nameOf(refView("machine", view?.machine)) : nameOf(view) || nameOf(refView("machine", view?.machine));
   return [isCheck(kind) ? checkTitle(view) : kindTitle(kind), on].filter(Boolean).join(" · ");
+}
+
+/** A document whose beginning was refused, by what was said of it. */
+function begunView(doc: string): View | undefined {
+  const core = useCore();
+  const said = core.outbox.value.find((item) => item.doc === doc && item.verb === "new" && item.said)?.said;
+  const kind = kindOf(doc);
+  return said ? ({ ...said, id: doc.slice(kind.length + 1), kind, version: core.kind(kind)?.version ?? 1, status: "" } as View) : undefined;
+}
+
+/** What waits for this refused beginning: entries about a document that is not there. */
+export function behind(item: OutboxItem): OutboxItem[] {
+  const core = useCore();
+  if (item.verb !== "new" || item.state !== "refused" || core.get(item.doc)) return [];
+  return core.outbox.value.filter(
+    (one) => one.doc === item.doc && one.verb !== "new" && one.state !== "refused" && one.state !== "accepted",
+  );
 }
 
 /** What was said about the document, in words. */

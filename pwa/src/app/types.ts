@@ -161,6 +161,11 @@ export interface Core {
   outbox: ShallowRef<OutboxItem[]>;
   uploads: ShallowRef<MediaItem[]>;
   unsent: ComputedRef<{ count: number; oldestAt: number | null }>;
+  /**
+   * A refused beginning is said once more, as it was said and for the same document: what was said about the document meanwhile waits for just that one.
+   * Throws like `create`.
+   */
+  sayAgain(op: string): Promise<void>;
   /** the worker has read a refusal and is done with it */
   dismiss(op: string): Promise<void>;
   exportQueue(): Promise<Blob>;

@@ -373,7 +373,12 @@ const en: Record<Key, string> = {
   "num.sign": "Sign",
   "outbox.act": "Step",
   "outbox.add": "Added",
+  "outbox.again": "Send it again",
+  "outbox.again_said": "Said again; what waits behind it follows",
   "outbox.all_sent": "All sent",
+  "outbox.behind": "Behind it",
+  "outbox.behind_do":
+    "{n} entries wait for this one. Once you have the right again, press “Send it again”: they all follow, nothing need be redone.",
   "outbox.dismiss": "Understood",
   "outbox.export": "Export",
   "outbox.going": "Sending",

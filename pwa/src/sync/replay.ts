@@ -56,7 +56,13 @@ export class Overlay {
   rebuild(rows: readonly OpRow[], through: number): Set<string> {
     const touched = new Set(this.tops.keys());
     this.tops.clear();
-    for (const row of [...rows].sort((a, b) => a.hlc - b.hlc || a.n - b.n)) this.play(row, through);
+    // A beginning that was said once more, after a refusal, goes before what was said about its document meanwhile.
+    const first = new Map<string, number>();
+    for (const row of rows) first.set(row.doc, Math.min(row.hlc, first.get(row.doc) ?? row.hlc));
+    const when = (row: OpRow): number => (row.verb === "new" ? (first.get(row.doc) ?? row.hlc) : row.hlc);
+    const order = (a: OpRow, b: OpRow): number =>
+      when(a) - when(b) || Number(b.verb === "new") - Number(a.verb === "new") || a.hlc - b.hlc || a.n - b.n;
+    for (const row of [...rows].sort(order)) this.play(row, through);
     for (const key of this.tops.keys()) touched.add(key);
     return touched;
   }

@@ -292,6 +292,47 @@ describe("against the real server", { timeout: 30_000 }, () => {
     expect(row?.code).toMatch(/^media\./);
     expect(row?.bytes).not.toBeNull();
   });
+
+  test("a check whose beginning was refused is begun again under its own name, and the answers that waited for it follow", async () => {
+    const { core, around } = await phone("inspector");
+    const admin = (await phone("admin")).core;
+    const person = `person/${core.me.value?.id}`;
+    const roles = admin.get(person)?.view.roles as Record<string, unknown>[];
+    const kind = core.kind("check.overhead_crane") as KindFile & { items: { id: string; type: string }[] };
+    const machine = core
+      .list("machine")
+      .value.find((d) => core.mayCreate("check.overhead_crane", { machine: d.view.id, mode: "pre_shift" }).ok);
+    around.online = false;
+    const key = await core.create("check.overhead_crane", { machine: machine?.view.id, mode: "pre_shift" });
+    const plain = kind.items.filter((item) => item.type !== "number").slice(0, 3);
+    for (const item of plain) await core.add(key, "answers", { item: item.id, verdict: "ok" });
+    await admin.act(person, "assign_roles", { roles: [{ role: "gate", area: null }] });
+    await admin.syncNow();
+    expect(admin.outbox.value[0]?.state).toBe("accepted");
+    around.online = true;
+    await core.syncNow();
+    const begun = core.outbox.value.find((item) => item.doc === key && item.verb === "new");
+    expect(begun?.state).toBe("refused");
+    expect(core.outbox.value.filter((item) => item.doc === key && item.state === "parked")).toHaveLength(3);
+
+    // Without the right nothing is said, and nothing is lost.
+    await expect(core.sayAgain(begun?.op as string)).rejects.toMatchObject({ code: expect.any(String) });
+    expect(core.outbox.value.find((item) => item.op === begun?.op)?.state).toBe("refused");
+
+    await admin.act(person, "assign_roles", { roles });
+    await admin.syncNow();
+    await core.syncNow();
+    around.online = false;
+    await core.sayAgain(begun?.op as string);
+    expect(core.get(key)?.view.answers).toHaveLength(3);
+    around.online = true;
+    await core.syncNow();
+    await core.syncNow();
+    const about = core.outbox.value.filter((item) => item.doc === key);
+    expect(about.map((item) => [item.verb, item.state])).toEqual([["new", "accepted"], ...Array(3).fill(["add", "accepted"])]);
+    await admin.syncNow();
+    expect(admin.get(key)?.view.answers).toHaveLength(3);
+  });
 });
 
 /** Everything one phone holds, on another: cookies too. */
