@@ -15,7 +15,8 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from backend.demo import MACHINES, PEOPLE, area_id, machine_id, person_id
-from backend.flow.kind import CompiledKind, Field
+from backend.demo_rounds import route_id
+from backend.flow.kind import CheckItem, CompiledKind, Field
 from backend.kernel.ids import SERVER_AUTHOR, uuid7
 from backend.sync.op import Act, Add, New, Op, Set
 
@@ -23,6 +24,7 @@ TABLE = Path(__file__).with_name("permissions.csv")
 ROLES = [person.username for person in PEOPLE]
 COLUMNS = ["nobody", *ROLES, "own"]
 DENIED = {"flow.not_allowed", "flow.server_only", "flow.field_readonly", "author.unproven"}
+STOP = {"id": "x", "names": {"zh": "点", "en": "Stop"}, "do": "scan", "tag": "7K3M9QPA"}
 LAST = ["POST /api/auth/sign-out"]
 """Routes that end the session they are tried in."""
 FILLED = {"person": "0190a0de-0000-7000-8000-000000000001", "number": "1"}
@@ -149,7 +151,7 @@ class Maker:
             case "date":
                 return "2030-01-01"
             case "ref":
-                ids = {"area": area_id("steelmaking"), "person": self.person, "machine": machine_id(MACHINES[0].number)}
+                ids = {"area": area_id("steelmaking"), "person": self.person, "machine": machine_id(MACHINES[0].number), "round.route": route_id("cranes")}
                 return f"machine/{ids['machine']}" if field.of == "*" else ids.get(str(field.of), self.id())
             case "refs":
                 return [self.person] if field.of == "person" else [self.id()]
@@ -181,6 +183,11 @@ class Maker:
             found["roles"] = {"worker": ["report"]}
         if spec.kind == "maintenance":
             found["every_days"] = 30
+        if spec.kind == "round.route":
+            found["stops"] = [STOP]
+        if spec.kind == "round" and server:
+            # It has begun, and it is over: every step can be tried.
+            found |= {"stops": [STOP], "begins_at": self.now - 7_200_000, "ends_at": self.now - 3_600_000, "assignees": [self.person]}
         return found
 
     def input(self, kind: CompiledKind, transition: str, doc: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -214,10 +221,19 @@ class Maker:
         name = "0" * 56 + os.urandom(4).hex() if kind.name == "parked" else self.id()
         key = f"{kind.name}/{name}"
         said: list[Op] = [New(0, 0, 0, SERVER_AUTHOR, key, kind.kind.version, self.fields(kind, server=True))]
+        if "finish" in way and kind.kind.checklist is not None:
+            # A critical item that does not apply, so that somebody has to confirm it.
+            said += [Add(0, 0, 0, SERVER_AUTHOR, key, "answers", self.id(), answer(item)) for item in kind.kind.items]
         said += [Act(0, 0, 0, SERVER_AUTHOR, key, step, self.input(kind, step), 0) for step in way]
         verdicts = await self.sync.say(*said)
         assert {v.state for v in verdicts} == {"ok"}, (key, way, verdicts)
         return key, verdicts[-1].seq
+
+
+def answer(item: CheckItem) -> dict[str, Any]:
+    if item.critical and item.na_allowed:
+        return {"item": item.id, "verdict": "na", "note": "none here"}
+    return {"item": item.id, "verdict": "ok", "value": item.min if item.min is not None else item.max}
 
 
 async def steps(maker: Maker, kind: CompiledKind) -> list[tuple[str, Op]]:
