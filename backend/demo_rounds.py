@@ -138,7 +138,7 @@ def ops(versions: dict[str, int], now: int) -> list[Op]:
                 said.append(Add(0, 0, 0, SERVER_AUTHOR, f"roster/{name}", "duties", derived(f"{name}:{date}:{shift}"), line))
     for point in POINTS:
         said.append(new("tag", codes.document_id(point_code(point)), {"code": point_code(point)}))
-    said += [new("route", route_id(name), fields) for name, fields in _routes().items()]
+    said += [new("round.route", route_id(name), fields) for name, fields in _routes().items()]
     missed = {
         "route": route_id("cranes"),
         "begins_at": now - 13 * HOUR_MS,

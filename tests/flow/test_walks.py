@@ -5,7 +5,7 @@ that fails is in its message.
 """
 
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from flow_plant import PHOTO
@@ -55,6 +55,8 @@ PEOPLE = [
 class Floor:
     """Documents, and what each judgement was: the part of a server that a walk needs."""
 
+    around: ClassVar[dict[str, Any]] = {"plant": PLANT}
+
     def __init__(self, r: random.Random) -> None:
         self.r = r
         self.docs: dict[str, Any] = {}
@@ -78,7 +80,7 @@ class Floor:
         data = encode(op)
         kind = KINDS[op.doc.partition("/")[0]]
         body = self.docs.get(op.doc)
-        env = Env(actor=actor, now=at, op_id=op_id(data), plant=PLANT, limits={}, unseen_stops=unseen)
+        env = Env(actor=actor, now=at, op_id=op_id(data), limits={}, unseen_stops=unseen, **self.around)
         env.uses = self.uses(kind, op, body)
         outcome = machine.judge(kind, body, op, env)
         self.judged.append(

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, post
 from litestar.di import NamedDependency
+from litestar.params import JSONBody
 
 from backend.auth.service import ShortText
 from backend.auth.sessions import Principal
@@ -26,7 +27,7 @@ class ZoneIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @post("/api/calendar/zone", who="manage_plant", status_code=204, request_max_body_size=BODY_BYTES_MAX)
-async def set_zone(request: Request[Any, Any, Any], data: ZoneIn, principal: NamedDependency[Principal]) -> None:
+async def set_zone(request: Request[Any, Any, Any], data: JSONBody[ZoneIn], principal: NamedDependency[Principal]) -> None:
     """Set the plant's time zone: the server's own device writes its offsets into the calendar, and who asked for it."""
     sync: Sync = request.app.state["sync"]
     offsets = zone_offsets(data.zone, to_ms(sync.now()))
