@@ -115,7 +115,7 @@ def test_running_needs_nothing_that_only_testing_installs() -> None:
                 imported.add((node.module or "").split(".")[0])
     foreign = imported - sys.stdlib_module_names - {"backend", "media", "migrations"}
     providers = packages_distributions()
-    unknown = {name for name in foreign if not declared & {one.lower() for one in providers.get(name, [])}}
+    unknown = {name for name in foreign if not declared & {one.lower().replace("_", "-") for one in providers.get(name, [])}}
     assert unknown == set()
 
 
