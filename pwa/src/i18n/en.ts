@@ -303,6 +303,8 @@ const en: Record<Key, string> = {
   "machine.go_on": "Go on with the check",
   "machine.hand_back": "Hand back",
   "machine.handed_back": "Authority handed back",
+  "machine.hazards_none": "No open hazard",
+  "machine.hazards_open": "Open hazards: {n}",
   "machine.history": "History",
   "machine.last": "Last check",
   "machine.locked": "Locked out",

@@ -300,6 +300,8 @@ export default {
   "machine.go_on": "继续检查",
   "machine.hand_back": "交还操作权",
   "machine.handed_back": "操作权已交还",
+  "machine.hazards_none": "无未关隐患",
+  "machine.hazards_open": "{n} 条未关隐患",
   "machine.history": "经过",
   "machine.last": "最近一次检查",
   "machine.locked": "已上锁",
