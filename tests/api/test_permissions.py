@@ -151,7 +151,12 @@ class Maker:
             case "date":
                 return "2030-01-01"
             case "ref":
-                ids = {"area": area_id("steelmaking"), "person": self.person, "machine": machine_id(MACHINES[0].number), "round.route": route_id("cranes")}
+                ids = {
+                    "area": area_id("steelmaking"),
+                    "person": self.person,
+                    "machine": machine_id(MACHINES[0].number),
+                    "round.route": route_id("cranes"),
+                }
                 return f"machine/{ids['machine']}" if field.of == "*" else ids.get(str(field.of), self.id())
             case "refs":
                 return [self.person] if field.of == "person" else [self.id()]
