@@ -19,6 +19,14 @@ CRANES = demo_rounds.route_id("cranes")
 WHY = "罐在检修，吊走了"
 
 
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """A plant whose rounds nobody else walks."""
+    started = Plant(tmp_path_factory.mktemp("rounds")).start()
+    yield started
+    started.stop()
+
+
 @pytest.fixture
 def new_phone(playwright: Playwright, plant: Plant) -> Iterator[Callable[..., Phone]]:
     """Makes phones without a camera: the tags of a round are typed here."""
@@ -129,10 +137,6 @@ def test_a_round_walked_without_a_network_with_one_stop_missed_is_the_supervisor
     # Both clocks are kept; where the walker stood is for those only who may read it.
     assert all(abs(visit["phone_at"] - visit["at"]) < 60_000 for visit in visits.values())
     assert visits["3"].get("place") is None
-
-    # The check is left to nobody else's test.
-    office.act(visits["1"]["check"], "abandon", {})
-    assert office.push()[-1]["state"] == "ok"
 
     supervisor = new_phone()
     supervisor.sign_in("supervisor")
