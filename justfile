@@ -52,8 +52,8 @@ test *PATHS: _dev _node_modules
     {{just_executable()}} _pwa
     (cd pwa && npx --no-install vitest run)
     # Browsers apart: Playwright keeps an event loop running in its worker, and tests that begin one of their own could not follow it there.
-    python -m pytest tests -n 2 --dist loadfile --ignore tests/e2e
-    python -m pytest tests/e2e -n 2 --dist loadfile
+    python -m pytest tests -n 2 --dist loadfile --ignore tests/e2e --ignore tests/operate/test_lan.py
+    python -m pytest tests/e2e tests/operate/test_lan.py -n 2 --dist loadfile
 
 check: _dev _node_modules _lint _pwa
     cd pwa && npx --no-install vitest run
