@@ -53,11 +53,7 @@ test *PATHS: _dev _node_modules
     (cd pwa && npx --no-install vitest run)
     # Browsers apart: Playwright keeps an event loop running in its worker, and tests that begin one of their own could not follow it there.
     python -m pytest tests -n 2 --dist loadfile --ignore tests/e2e --ignore tests/operate/test_lan.py
-    # Two promises do not hold as written since the checks draw their order and their proof photos; they are open and named in the changelog:
-    # run them with ./justw test tests/e2e/test_checks.py and ./justw test tests/e2e/test_killed_phone.py.
-    python -m pytest tests/e2e -n 2 --dist loadfile \
-        --deselect tests/e2e/test_checks.py::test_a_competent_person_clears_the_fault_with_proof_and_a_passed_check_gives_authority_until_the_shift_ends \
-        --deselect tests/e2e/test_killed_phone.py::test_killed_at_each_write_of_its_outbox_a_phone_loses_nothing_and_says_nothing_twice
+    python -m pytest tests/e2e -n 2 --dist loadfile
     python -m pytest tests/operate/test_lan.py
 
 check: _dev _node_modules _lint _pwa

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.client import Client
 from tests.e2e.harness import ROOT, Phone, Plant
 from tests.e2e.plants import Crane
-from tests.e2e.test_checks import answer_ok
+from tests.e2e.test_checks import answer_ok, item_asked
 
 AXE = (ROOT / "pwa/node_modules/axe-core/axe.min.js").read_text("utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -136,7 +136,7 @@ def test_the_screens_of_a_check_are_clean(held: Phone, plant: Plant, all_cranes:
     held.by("na-submit").wait_for()
     said += look(held, language, "not applicable")
     held.press("sheet-close")
-    while held.by("check-item").is_visible():
+    while item_asked(held):
         answer_ok(held)
     said += look(held, language, "all answered")
     held.press("finish-check")

@@ -949,8 +949,15 @@ export function createCore(given: Partial<World> = {}): Core {
     doc: (key) => documents.doc(key),
     list: (kind, where) => documents.list(kind, where),
     get: (key) => documents.get(key),
-    kind: (name, version) => flow?.kind(name, version),
-    kinds: () => flow?.kinds() ?? [],
+    // Asked for in a computed, they wake it when a kind comes: a screen may be open before the first pull has brought what it shows.
+    kind: (name, version) => {
+      documents.watch("kind");
+      return flow?.kind(name, version);
+    },
+    kinds: () => {
+      documents.watch("kind");
+      return flow?.kinds() ?? [];
+    },
     create,
     set,
     add,

@@ -69,6 +69,11 @@ export class Documents {
     return this.byKind.get(kind) ?? NONE;
   }
 
+  /** Inside a computed: to be woken whenever a document of this kind changes, comes or goes. */
+  watch(kind: string): void {
+    void this.kindTick(kind).value;
+  }
+
   /** These documents changed, came or went. */
   changed(keys: Iterable<string>): void {
     const kinds = new Set<string>();
