@@ -43,6 +43,7 @@ from backend.operate.version import program
 from backend.settings import Settings
 from backend.store import Tx, migrate, open_store
 from backend.sync import controllers as sync_controllers
+from backend.sync import history as sync_history
 from backend.sync.hlc import from_ms
 from backend.sync.op import New
 from backend.sync.server import Sync
@@ -119,6 +120,7 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
             reference.style,
             *auth_controllers.ROUTES,
             *sync_controllers.ROUTES,
+            *sync_history.ROUTES,
             *media_controllers.ROUTES,
             *people_controllers.ROUTES,
             *equipment_controllers.ROUTES,

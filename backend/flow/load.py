@@ -203,7 +203,8 @@ def _new_kinds(held: dict[str, Any]) -> list[New]:
 
 def _limits() -> list[New]:
     content: dict[str, dict[str, Any]] = read_yaml(BACKEND / "flow/limits.yaml") | plant_limits()
-    return [_server_new(f"limit/{derived(f'limit:{name}')}", 1, {"name": name, **fields}) for name, fields in content.items()]
+    version = max(kind.kind.version for kind in file_kinds() if kind.name == "limit")
+    return [_server_new(f"limit/{derived(f'limit:{name}')}", version, {"name": name, **fields}) for name, fields in content.items()]
 
 
 BOUNDS = {"min": ("最小值", "lowest"), "max": ("最大值", "highest")}

@@ -74,8 +74,8 @@ class Phone:
     async def post(self, path: str, body: Any = None, **given: Any) -> httpx.Response:
         return await self.client.post(path, json=body, headers=self.headers, **given)
 
-    async def push(self, *ops: Op) -> list[dict[str, Any]]:
-        """Say these (device, hlc, at and, where empty, author are filled in here) and give their verdicts."""
+    async def push(self, *ops: Op, sealed: dict[str, tuple[bytes, str]] | None = None) -> list[dict[str, Any]]:
+        """Say these (device, hlc, at and, where empty, author are filled in here) and give their verdicts. `sealed`: hash → salt and text."""
         said = []
         for op in ops:
             self.hlc = hlc.make(self.hlc, time.time_ns() // 1_000_000)
@@ -93,6 +93,7 @@ class Phone:
                 first=self.said + 1,
                 prev=self.last,
                 authors={self.person: [self.signed_in["author_token"]]},
+                sealed=sealed,
             )
             answer = await self.client.post("/api/sync/push", content=body, headers={"Anlu-Signature": self.sign(body)})
             assert answer.status_code == 200, answer.text

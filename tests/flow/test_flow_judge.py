@@ -1,6 +1,7 @@
 """The judge over the ledger: who may what, what is placed where, what is dropped from memory when."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -148,14 +149,53 @@ async def test_a_kind_s_text_comes_back_from_its_document_as_it_was(plant: Plant
 
 async def test_two_persons_change_a_limit(plant: Plant) -> None:
     limit = f"limit/{derived('limit:check.distance_m')}"
+    assert await plant.say("manager", "act", limit, "propose", value=80, reason="wide hall") == ("refused", "flow.not_allowed")
+    assert await plant.say("supervisor", "act", limit, "propose", value=80, reason="wide hall") == ("refused", "flow.not_allowed")
+    assert await plant.say("admin", "act", limit, "propose", value=50, reason="as it is") == ("refused", "limit.same_value")
     await plant.ok("admin", "act", limit, "propose", value=80, reason="wide hall")
     assert await plant.say("admin", "act", limit, "confirm") == ("refused", "flow.not_allowed")
-    await plant.ok("admin", "act", f"person/{person('safety')}", "assign_roles", roles=[{"role": "admin"}])
+    assert (await plant.world.view(limit))["value"] == 50
     await plant.ok("safety", "act", limit, "confirm")
     seen = await plant.world.view(limit)
     assert (seen["value"], seen["status"], seen["proposed"]) == (80, "in_force", None)
     async with plant.world.store.read() as tx:
         assert (await plant.world.judge.env(TxDocs(tx), SERVER_AUTHOR, 0)).limits["check.distance_m"] == 80
+
+
+async def items(plant: Plant, key: str, of: str) -> list[dict[str, Any]]:
+    """What stands in a set of a document, the oldest first."""
+    put = (await plant.world.body(key))["sets"][of].values()
+    return [item for item, *_ in sorted(put, key=lambda entry: entry[1])]
+
+
+async def test_a_limit_keeps_what_was_proposed_and_how_it_ended(plant: Plant) -> None:
+    limit = f"limit/{derived('limit:check.distance_m')}"
+    await plant.ok("safety", "act", limit, "propose", value=80, reason="wide hall")
+    await plant.ok("admin", "act", limit, "decline", answer="too far to see")
+    plant.later()
+    await plant.ok("safety", "act", limit, "propose", value=60, reason="wide hall")
+    await plant.ok("safety", "act", limit, "decline", answer="measured again")
+    plant.later()
+    await plant.ok("safety", "act", limit, "propose", value=55, reason="measured")
+    await plant.ok("admin", "act", limit, "confirm")
+    changes = [(c["what"], c["before"], c["after"], c["proposed_by"], c["by"]) for c in await items(plant, limit, "changes")]
+    safety, admin = person("safety"), person("admin")
+    assert changes == [
+        ("declined", 50, 80, safety, admin),
+        ("withdrawn", 50, 60, safety, safety),
+        ("confirmed", 50, 55, safety, admin),
+    ]
+
+
+async def test_the_last_place_given_for_an_area_on_a_plan_counts_and_only_who_manages_the_plant_gives_it(plant: Plant) -> None:
+    picture = {**PHOTO, "w": 1600, "h": 900}
+    plan = await plant.ok("admin", "new", {"title": {"zh": "厂区", "en": "Plant"}, "picture": picture}, kind="plan")
+    for x in (0.25, 0.5):
+        plant.later()
+        await plant.ok("admin", "add", plan, {"area": AREA, "x": x, "y": 0.5}, "spots")
+    assert [spot["x"] for spot in await items(plant, plan, "spots")] == [0.25, 0.5]
+    assert await plant.say("admin", "add", plan, {"area": AREA, "x": 1.5, "y": 0.5}, "spots") == ("refused", "flow.field_max")
+    assert await plant.say("safety", "add", plan, {"area": AREA, "x": 0.1, "y": 0.1}, "spots") == ("refused", "flow.not_allowed")
 
 
 async def test_a_parked_op_is_decided_by_somebody_else(plant: Plant) -> None:
