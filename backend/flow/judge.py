@@ -4,6 +4,7 @@ Kinds, the area tree, limits and what a person may do are kept in memory and dro
 transaction has changed is not kept at all until `observe` tells how it ended.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ class FlowJudge:
         self._singles: dict[str, tuple[int, View]] = {}
         self._actors: dict[str, tuple[Any, Actor]] = {}
         self._changed: set[str] = set()
+        self._dropped: dict[str, int] = {}
         self._views: dict[str, tuple[Document, int, View]] = {}
 
     # What sync asks.
@@ -192,7 +194,7 @@ class FlowJudge:
             fields = doc.body["fields"]
             if doc.body["status"] != "in_use" and "name" in fields and "number" in fields:
                 found.add((fields["name"][0], int(fields["number"][0])))
-        if not self._open("kind"):
+        if self._may_keep("kind", docs):
             self._retired = found
         return found
 
@@ -200,7 +202,7 @@ class FlowJudge:
         if self._areas is not None:
             return self._areas
         found = [view for doc in await docs.all("area") if (view := await self._view_of(docs, doc)) is not None]
-        if not self._open("area"):
+        if self._may_keep("area", docs):
             self._areas = found
         return found
 
@@ -212,7 +214,7 @@ class FlowJudge:
             fields = doc.body["fields"]
             if doc.body["status"] != "retired" and "name" in fields and "value" in fields:
                 found[fields["name"][0]] = fields["value"][0]
-        if not self._open("limit"):
+        if self._may_keep("limit", docs):
             self._limits = found
         return found
 
@@ -221,7 +223,7 @@ class FlowJudge:
             return self._rosters
         views = [view for doc in await docs.all("roster") if (view := await self._view_of(docs, doc)) is not None]
         found = Rosters(views, {area["id"]: area["parent"] for area in await self._area_views(docs)})
-        if not self._open("roster") and self._areas is not None:
+        if self._may_keep("roster", docs) and self._may_keep("area", docs):
             self._rosters = found
         return found
 
@@ -255,7 +257,7 @@ class FlowJudge:
         found = (
             actor(seen, await self._area_views(docs), table["roles"] if table is not None else None) if seen is not None else nobody(person)
         )
-        if self._areas is not None:
+        if self._may_keep("area", docs):
             self._actors[person] = (stamp, found)
         return found
 
@@ -306,8 +308,16 @@ class FlowJudge:
         """Whether a transaction that is not over has changed a document of this kind."""
         return any(key.startswith(f"{kind}/") for key in self._changed)
 
+    def _may_keep(self, kind: str, docs: Docs) -> bool:
+        """Whether what these docs say of a kind may be kept for others: nobody is changing it, and nobody has since these began to be read.
+        Else a reader of an older snapshot would give everybody its areas, limits and rosters."""
+        return not self._open(kind) and docs.began > self._dropped.get(kind, 0)
+
     def _drop(self, key: str) -> None:
-        match key.partition("/")[0]:
+        kind = key.partition("/")[0]
+        if kind in SHARED:
+            self._dropped[kind] = time.monotonic_ns()
+        match kind:
             case "kind":
                 self._retired = None
             case "area":

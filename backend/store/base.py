@@ -27,6 +27,11 @@ class Tx(Protocol):
         """`sqlite` or `postgres`."""
         ...
 
+    @property
+    def began(self) -> int:
+        """When it began, as `time.monotonic_ns` has it: what it reads is at least as new as this."""
+        ...
+
     async def all(self, sql: str, *params: Any) -> list[Row]:
         """Every row of a query."""
         ...

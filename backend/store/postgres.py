@@ -12,6 +12,7 @@ pooler in transaction mode may stand between; it wants `statement_cache_size=0`.
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -114,8 +115,9 @@ class PostgresStore:
     @asynccontextmanager
     async def _transaction(self, begin: str, *, writes: bool) -> AsyncIterator["PostgresTx"]:
         pool = await self._pool()
+        began = time.monotonic_ns()
         connection = await self._begin(pool, begin)
-        tx = PostgresTx(self, connection, writes)
+        tx = PostgresTx(self, connection, writes, began)
         token = current_tx.set(tx)
         try:
             try:
@@ -178,11 +180,12 @@ class PostgresTx:
 
     dialect = "postgres"
 
-    def __init__(self, store: PostgresStore, connection: Any, writes: bool) -> None:
+    def __init__(self, store: PostgresStore, connection: Any, writes: bool, began: int) -> None:
         self.store = store
         self.connection = connection
         self.writes = writes
         self.open = True
+        self.began = began
         self.seconds_max: float | None = COMMAND_SECONDS_MAX
         self.afterwards: list[Callable[[], None]] = []
         self._savepoints = 0

@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -111,6 +112,7 @@ class SqliteTx:
         self.connection = connection
         self.writes = connection.writes
         self.open = True
+        self.began = time.monotonic_ns()
         self.afterwards: list[Callable[[], None]] = []
         self._savepoints = 0
 

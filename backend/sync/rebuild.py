@@ -3,6 +3,7 @@
 `differences` compares that with what is live; `rebuild` replaces what is live by it.
 """
 
+import time
 from typing import Any
 
 import msgspec
@@ -36,6 +37,11 @@ class Derived:
         self.parked: dict[str, list[Any]] = {}
         self.stops: list[tuple[str, int, str, int, int, int]] = []
         self._arrived: dict[str, Any] = {}
+
+    @property
+    def began(self) -> int:
+        """What is in memory is as new as can be."""
+        return time.monotonic_ns()
 
     async def get(self, key: str) -> Document | None:
         return self.documents.get(key)

@@ -25,6 +25,7 @@ class TxDocs:
 
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+        self.began = tx.began
         self._held: dict[str, Document | None] = {}
 
     async def get(self, key: str) -> Document | None:

@@ -167,6 +167,7 @@ class Taking:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.tx = batch.tx
+        self.began = batch.tx.began
         self.judge = batch.rules.judge
         self.read: set[str] = set()
         self.placed: set[int] = set()

@@ -47,6 +47,19 @@ async def test_an_area_that_moves_takes_rights_with_it(plant: Plant) -> None:
     assert await plant.say("admin", "act", f"area/{AREA}", "move", parent=AREA) == ("refused", "area.own_parent")
 
 
+async def test_what_an_older_snapshot_reads_is_not_kept_for_others(plant: Plant) -> None:
+    judge = plant.world.sync.judge
+    async with plant.world.store.read() as before:
+        # The snapshot is taken with the first read.
+        assert await before.one("SELECT key FROM document LIMIT 1") is not None
+        await plant.ok("admin", "act", f"area/{AREA}", "move", parent=OTHER_AREA)
+        judge.observe([f"area/{AREA}"])
+        old = await judge.actor(TxDocs(before), person("stranger"))
+        assert not old.has("check", AREA)
+    assert f"area:{AREA}" in await shapes(plant, "stranger")
+    assert (await plant.say("stranger", "new", {"machine": CRANE}, kind="check.overhead_crane"))[0] == "ok"
+
+
 async def test_what_roles_may_do_is_the_plant_s_to_change(plant: Plant) -> None:
     table = load.role_table()
     assert await plant.say("safety", "act", PLANT_KEY, "change_roles", roles=table) == ("refused", "flow.not_allowed")
