@@ -34,13 +34,13 @@ from backend.auth import setup
 from backend.auth.tokens import Keys
 from backend.flow import lint
 from backend.flow.judge import FlowJudge
-from backend.flow.load import KindChanged, changed_kinds, file_kinds
+from backend.flow.load import changed_kinds, file_kinds
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
-from backend.operate import NotDone, backup, doctor, lan, restore
+from backend.operate import NotDone, backup, doctor, lan, restore, upgrade
 from backend.operate.version import program
 from backend.settings import Settings, WrongSetting, describe
-from backend.store import FAILURES, migrate, open_store
+from backend.store import FAILURES, DatabaseAway, migrate, open_store
 from backend.sync.rebuild import differences
 from backend.sync.shapes import TxDocs
 
@@ -88,6 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show_demo(settings: Settings, *, lan: bool = False) -> int:
     """Serve a demo plant, made at the first start. A plant that is somebody's is left alone."""
+    trouble = asyncio.run(_trouble(settings))
+    if trouble is not None:
+        _say(trouble, error=True)
+        return 1
     if asyncio.run(_plant_in(settings)) == "other":
         _say(demo.NOT_EMPTY, error=True)
         return 1
@@ -95,10 +99,8 @@ def show_demo(settings: Settings, *, lan: bool = False) -> int:
 
 
 async def _plant_in(settings: Settings) -> str:
-    settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = open_store(settings.database_url)
     try:
-        await migrate(store)
         return await demo.state(store)
     finally:
         await store.close()
@@ -155,11 +157,11 @@ class _Lan(msgspec.Struct):
 
 
 def serve(settings: Settings, on_lan: _Lan | None = None) -> int:
-    """Listen first, then start: who asks for port 0 learns which one it became, and a taken port is said in a sentence. So is a kind file
-    that was changed under documents that are under way."""
-    changed = asyncio.run(_changed_kinds(settings))
-    if changed is not None:
-        _say(changed.text, error=True)
+    """Listen first, then start: who asks for port 0 learns which one it became, and a taken port is said in a sentence. So is what else
+    stops the start."""
+    trouble = asyncio.run(_trouble(settings))
+    if trouble is not None:
+        _say(trouble, error=True)
         return 1
     try:
         listening = _listen(settings.host, settings.port)
@@ -214,16 +216,26 @@ def serve(settings: Settings, on_lan: _Lan | None = None) -> int:
     return 0 if server.started else 1
 
 
-async def _changed_kinds(settings: Settings) -> KindChanged | None:
+async def _trouble(settings: Settings) -> Text | None:
+    """What stops the start, in a sentence: the database cannot be used, an upgrade has no backup, a kind file was changed under documents
+    that are under way. The schema is up to date afterwards."""
     settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = open_store(settings.database_url)
     try:
+        await upgrade.before(settings, store)
         await migrate(store)
         async with store.read() as tx:
-            return await changed_kinds(TxDocs(tx))
-    except FAILURES:
-        # What ails the database the start itself says.
-        return None
+            changed = await changed_kinds(TxDocs(tx))
+        return changed.text if changed is not None else None
+    except NotDone as not_done:
+        return not_done.text
+    except FAILURES as error:
+        why = error.why if isinstance(error, DatabaseAway) else str(error)
+        return Text(
+            f"数据库用不了：{why}。请检查数据库是否在运行、ANLU_DATABASE 与数据目录的权限和余量；./justw anlu doctor 逐项查看。",
+            f"The database cannot be used: {why}. Check that it runs, ANLU_DATABASE, and the data folder's rights and room;"
+            " ./justw anlu doctor looks at each.",
+        )
     finally:
         await store.close()
 

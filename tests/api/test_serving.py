@@ -139,6 +139,18 @@ def test_a_taken_port_is_a_sentence(tmp_path):
         assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("asked", ["serve", "demo"])
+def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path, asked):
+    (tmp_path / "anlu.db").write_bytes(b"no database " * 20)
+    for settings in ({}, {"ANLU_DATABASE": "postgres://somebody:wrong@127.0.0.1:1/anlu"}):
+        process = command(asked, data=tmp_path, **settings)
+        said, complained = process.communicate(timeout=60)
+        assert (process.returncode, said) == (1, "")
+        assert "数据库用不了" in complained
+        assert "ANLU_DATABASE" in complained
+        assert not re.search("Traceback|somebody|wrong", complained)
+
+
 def test_the_files_of_the_plant_are_not_for_others_on_the_machine(tmp_path):
     data = tmp_path / "data"
     with serving("serve", data=data):
