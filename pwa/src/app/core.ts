@@ -19,6 +19,7 @@ import { Overlay, type Standing } from "../sync/replay";
 import type { Flow } from "../sync/rules";
 import { basicView } from "../sync/view";
 import { deviceLabel } from "./label";
+import { Slices } from "./slices";
 import { type Answer, AppError, type Core, type Label, type Me, type OutboxItem, type SyncState } from "./types";
 
 /** What the core takes from its surroundings; tests give their own. */
@@ -43,6 +44,9 @@ const SAID_PUSH_AFTER_MS = 150;
 const ACTIVE_NOTED_MS = 20_000;
 const LOOK_EVERY_MS = 15_000;
 const OPENED_BY_MS = 1_500;
+/** While thousands are read from the phone, lists are made anew this often. */
+const WAKE_EVERY_MS = 500;
+const TAKEN_AT_ONCE = 10;
 
 interface Space {
   db: PersonDb;
@@ -287,15 +291,18 @@ export function createCore(given: Partial<World> = {}): Core {
     if (space !== opening) return;
 
     // Own ops can be replayed, and new ones judged, only over everything. A space so large that this takes long opens before that, with its progress in view.
+    let woken = wall();
     opening.loaded = (async () => {
       for await (const { held: batch, done, total } of everything(opening.db, key)) {
-        if (space !== opening) return false;
-        takeIn(batch);
-        // A little at a time, so that the first list of thousands costs no long frame.
-        for (const { key: of } of batch) documents.peek(of);
+        if (space !== opening || !(await takeInGently(opening, batch))) return false;
         note({ loading: { done, total } });
+        if (wall() - woken > WAKE_EVERY_MS) {
+          documents.wake();
+          woken = wall();
+        }
       }
       if (space !== opening) return false;
+      documents.wake();
       note({ loading: null });
       replay();
       opening.whole = true;
@@ -393,6 +400,37 @@ export function createCore(given: Partial<World> = {}): Core {
   }
 
   function takeIn(batch: readonly Held[], gone: readonly string[] = []): void {
+    const { kinds, rights } = holdNow(batch, gone);
+    // Kinds are documents too: what is of a kind that came reads differently now.
+    for (const kind of kinds) documents.kindChanged(kind);
+    documents.wake();
+    if (rights) lookAtRights();
+  }
+
+  /** The same for hundreds, in slices, and without waking the lists. False where the space was left in between. */
+  async function takeInGently(here: Space, batch: readonly Held[], gone: readonly string[] = []): Promise<boolean> {
+    const slices = new Slices();
+    let rights = false;
+    for (let i = 0; i < batch.length || (i === 0 && gone.length); i += TAKEN_AT_ONCE) {
+      const part = batch.slice(i, i + TAKEN_AT_ONCE);
+      const came = holdNow(part, i === 0 ? gone : []);
+      rights ||= came.rights;
+      for (const { key } of part) documents.peek(key);
+      for (const kind of came.kinds)
+        for (const key of documents.keys(kind)) {
+          documents.changed([key], false);
+          documents.peek(key);
+          if (slices.over()) await slices.pause();
+          if (space !== here) return false;
+        }
+      if (slices.over()) await slices.pause();
+      if (space !== here) return false;
+    }
+    if (rights) lookAtRights();
+    return true;
+  }
+
+  function holdNow(batch: readonly Held[], gone: readonly string[]): { kinds: string[]; rights: boolean } {
     const news = batch.filter((now) => {
       const known = held.get(now.key);
       return !known || known.round < now.round || known.seq < now.seq;
@@ -400,13 +438,14 @@ export function createCore(given: Partial<World> = {}): Core {
     for (const now of news) held.set(now.key, now);
     for (const key of gone) held.delete(key);
     const keys = [...news.map((now) => now.key), ...gone];
-    documents.changed(keys);
-    // Kinds are documents too: what is of a kind that came reads differently now.
-    for (const kind of flow?.observe(keys) ?? []) documents.kindChanged(kind);
-    if (me.value && space && keys.some((key) => /^(?:plant|person|area)\//.test(key))) {
-      const now = standing(space.person);
-      if (JSON.stringify(now.caps) !== JSON.stringify(me.value.caps)) me.value = now;
-    }
+    documents.changed(keys, false);
+    return { kinds: flow?.observe(keys) ?? [], rights: keys.some((key) => /^(?:plant|person|area)\//.test(key)) };
+  }
+
+  function lookAtRights(): void {
+    if (!me.value || !space) return;
+    const now = standing(space.person);
+    if (JSON.stringify(now.caps) !== JSON.stringify(me.value.caps)) me.value = now;
   }
 
   /** Put own ops on top anew: the server's word or the list of ops has changed. */
@@ -674,7 +713,8 @@ export function createCore(given: Partial<World> = {}): Core {
           page: async ({ put, gone, place }) => {
             if (space !== here) throw new Offline();
             through = place.through;
-            takeIn(put, gone);
+            if (!(await takeInGently(here, put, gone))) throw new Offline();
+            documents.wake();
             await readRows();
             replay();
             note({

@@ -16,6 +16,8 @@ export class Documents {
   private readonly byKind = new Map<string, Set<string>>();
   private readonly kindTicks = new Map<string, ShallowRef<number>>();
   private readonly docTicks = new Map<string, ShallowRef<number>>();
+  /** kinds whose lists have not been woken yet */
+  private readonly asleep = new Set<string>();
 
   constructor(
     private readonly find: (key: string) => Shown | undefined,
@@ -74,12 +76,11 @@ export class Documents {
     void this.kindTick(kind).value;
   }
 
-  /** These documents changed, came or went. */
-  changed(keys: Iterable<string>): void {
-    const kinds = new Set<string>();
+  /** These documents changed, came or went. Lists are woken at once, or by `wake` where more is about to come: a list of thousands is made once. */
+  changed(keys: Iterable<string>, wake = true): void {
     for (const key of keys) {
       const kind = kindOf(key);
-      kinds.add(kind);
+      this.asleep.add(kind);
       this.shown.delete(key);
       let of = this.byKind.get(kind);
       if (!of) {
@@ -91,6 +92,12 @@ export class Documents {
       const tick = this.docTicks.get(key);
       if (tick) tick.value++;
     }
+    if (wake) this.wake();
+  }
+
+  wake(): void {
+    const kinds = [...this.asleep];
+    this.asleep.clear();
     for (const kind of kinds) this.kindTick(kind).value++;
   }
 
@@ -102,6 +109,7 @@ export class Documents {
   clear(): void {
     this.shown.clear();
     this.byKind.clear();
+    this.asleep.clear();
     for (const tick of this.docTicks.values()) triggerRef(tick);
     for (const tick of this.kindTicks.values()) tick.value++;
   }

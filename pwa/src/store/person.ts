@@ -91,7 +91,7 @@ export async function open(key: CryptoKey, row: DocRow): Promise<Held> {
 
 /** Kinds that other documents are read by come first, then the rest, so that a screen has something to show early. */
 const FIRST = ["plant", "kind", "person", "area"];
-const BATCH_ROWS = 500;
+const BATCH_ROWS = 100;
 
 /** Everything held, in batches. A record that cannot be read any more is let go and asked for anew at the next pull. */
 export async function* everything(db: PersonDb, key: CryptoKey): AsyncGenerator<{ held: Held[]; done: number; total: number }> {
@@ -100,16 +100,20 @@ export async function* everything(db: PersonDb, key: CryptoKey): AsyncGenerator<
   const kinds = (await db.docs.orderBy("kind").uniqueKeys()) as string[];
   const ordered = [...FIRST.filter((kind) => kinds.includes(kind)), ...kinds.filter((kind) => !FIRST.includes(kind))];
   for (const kind of ordered) {
-    const keys = await db.docs.where("kind").equals(kind).primaryKeys();
-    for (let i = 0; i < keys.length; i += BATCH_ROWS) {
-      const rows = (await db.docs.bulkGet(keys.slice(i, i + BATCH_ROWS))).filter((row): row is DocRow => row !== undefined);
+    // Keys begin with their kind: each batch is one request that goes on behind the last.
+    for (let after = `${kind}/`; ; ) {
+      const rows = await db.docs.where("key").between(after, `${kind}0`, false, false).limit(BATCH_ROWS).toArray();
+      const last = rows.at(-1);
+      if (!last) break;
       const read = await Promise.all(rows.map((row) => open(key, row).catch(() => row.key)));
       const held = read.filter((now) => typeof now !== "string");
       const broken = read.filter((now) => typeof now === "string");
-      if (broken.length === rows.length && rows.length > 0) throw new Error("nothing opens under this key");
+      if (broken.length === rows.length) throw new Error("nothing opens under this key");
       if (broken.length) await askAgain(db, broken);
       done += rows.length;
       yield { held, done, total };
+      if (rows.length < BATCH_ROWS) break;
+      after = last.key;
     }
   }
 }

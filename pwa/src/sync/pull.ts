@@ -1,6 +1,7 @@
 // Takes over what the server lets a person hold, page by page: a page's documents and the cursor behind it are one transaction, so a cut line, a closed
 // app or a dead battery costs at most one page. Works on the database alone, so that several tabs agree.
 import type { DeviceDb } from "../store/device";
+import { Slices } from "../app/slices";
 import { type DocRow, type Held, open, type PersonDb, type Place, seal } from "../store/person";
 import { type Body, copy, type Patch, putPatch } from "./merge";
 import { type Fetch, lines, Offline, send } from "./net";
@@ -9,6 +10,8 @@ import { judge, seen, type Verdict } from "./outbox";
 export const WANTED_MAX = 100;
 /** Answers in a row that say "more": far above any real first pull. */
 const ANSWERS_MAX = 100_000;
+/** So many documents are read, sealed or written in one go: the page's thread is free in between. */
+const STEP_DOCS = 25;
 
 export interface Page {
   put: Held[];
@@ -53,7 +56,9 @@ async function take(means: PullMeans, response: Response, asked: readonly string
   let place = await means.db.place();
   let page: Line[] = [];
   let end: "done" | "more" | undefined;
+  const slices = new Slices();
   for await (const raw of lines(response)) {
+    if (slices.over()) await slices.pause();
     const line = raw as unknown as Line;
     if ("epoch" in line) {
       const known = await means.device.read("epoch");
@@ -87,7 +92,11 @@ async function apply(
   const place = { ...before, want: [...before.want] };
   const keys = [...new Set(page.flatMap((l) => ("doc" in l ? [l.doc] : "patch" in l ? [l.patch] : "gone" in l ? [l.gone] : [])))];
   const rows = new Map<string, DocRow>();
-  for (const row of await db.docs.bulkGet(keys)) if (row) rows.set(row.key, row);
+  const slices = new Slices();
+  for (let i = 0; i < keys.length; i += STEP_DOCS) {
+    for (const row of await db.docs.bulkGet(keys.slice(i, i + STEP_DOCS))) if (row) rows.set(row.key, row);
+    if (slices.over()) await slices.pause();
+  }
   const changed = new Map<string, Held | null>();
   const verdicts: Verdict[] = [];
   const held = (k: string): { seq: number; round: number } | undefined => {
@@ -98,6 +107,7 @@ async function apply(
   let latest = 0;
 
   for (const l of page) {
+    if (slices.over()) await slices.pause();
     if ("verdict" in l) verdicts.push(l.verdict);
     else if ("doc" in l) {
       place.done++;
@@ -140,13 +150,17 @@ async function apply(
   }
   const put = [...changed.values()].filter((now): now is Held => now !== null);
   const gone = [...[...changed].filter(([, now]) => now === null).map(([k]) => k), ...swept];
-  const sealed = await Promise.all(put.map((now) => seal(key, now)));
+  const sealed: DocRow[] = [];
+  for (let i = 0; i < put.length; i += STEP_DOCS) {
+    sealed.push(...(await Promise.all(put.slice(i, i + STEP_DOCS).map((now) => seal(key, now)))));
+    if (slices.over()) await slices.pause();
+  }
 
   // Verdicts first: stored twice they change nothing, but a cursor past a verdict that was not stored would lose it.
   if (verdicts.length) await means.device.transaction("rw", means.device.ops, () => judge(means.device, verdicts));
   if (latest) await seen(means.device, latest, means.wall());
   await db.transaction("rw", db.docs, db.meta, async () => {
-    await db.docs.bulkPut(sealed);
+    for (let i = 0; i < sealed.length; i += STEP_DOCS) await db.docs.bulkPut(sealed.slice(i, i + STEP_DOCS));
     await db.docs.bulkDelete(gone);
     await db.meta.put({ id: "place", value: place });
   });
