@@ -350,7 +350,7 @@ const en: Record<Key, string> = {
   "me.version": "Version {version} · phone {device}",
   "me.whole_plant": "whole plant",
   "na.reason": "Why it does not apply",
-  "na.reason_first": "Please give the reason.",
+  "reason.first": "Please give the reason.",
   "na.submit": "Record it",
   "na.title": "Does not apply",
   "nav.alarms": "Alarms",

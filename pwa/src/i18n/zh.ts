@@ -346,7 +346,7 @@ export default {
   "me.version": "版本 {version} · {device} 号手机",
   "me.whole_plant": "全厂",
   "na.reason": "为什么不适用",
-  "na.reason_first": "请写原因。",
+  "reason.first": "请写原因。",
   "na.submit": "记为不适用",
   "na.title": "不适用",
   "nav.alarms": "警报",
