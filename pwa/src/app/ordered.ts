@@ -76,6 +76,23 @@ export function useOrdered<R>(
     known()?.set(place(), done);
   }
 
+  const wanted = computed(match);
+  const found = shallowRef<Doc[] | null>(null);
+  let sifting = 0;
+
+  /** Of a long list, what is looked for: while it is gone through, what was found before stays on screen. */
+  async function sift(entries: readonly Entry<R>[], want: Match | null): Promise<void> {
+    const mine = ++sifting;
+    const slices = new Slices();
+    const through: Doc[] = [];
+    for (const { doc, words: of } of entries) {
+      if (!want || want(doc, of)) through.push(doc);
+      if (slices.over()) await slices.pause();
+      if (mine !== sifting) return;
+    }
+    found.value = through;
+  }
+
   watch(
     [source, lang],
     ([docs, now], [, was]) => {
@@ -86,20 +103,28 @@ export function useOrdered<R>(
     },
     { immediate: true },
   );
+  watch(
+    [long, wanted],
+    ([entries, want]) => {
+      sifting++;
+      if (entries) void sift(entries, want);
+      else found.value = null;
+    },
+    { immediate: true },
+  );
   onScopeDispose(() => {
     turn++;
+    sifting++;
   });
 
-  const entries = computed<Entry<R>[]>(() => {
-    const docs = source.value;
-    return docs.length > AT_ONCE_MAX ? (long.value ?? []) : docs.map(enter).sort(byRank);
+  const isLong = (): boolean => source.value.length > AT_ONCE_MAX;
+  const few = computed<Entry<R>[]>(() => (isLong() ? [] : source.value.map(enter).sort(byRank)));
+  const shown = computed<Doc[]>(() => {
+    if (isLong()) return found.value ?? [];
+    const want = wanted.value;
+    return few.value.flatMap(({ doc, words: of }) => (!want || want(doc, of) ? [doc] : []));
   });
-  const shown = computed(() => {
-    const wanted = match();
-    const found = wanted ? entries.value.filter(({ doc, words: of }) => wanted(doc, of)) : entries.value;
-    return found.map(({ doc }) => doc);
-  });
-  return { shown, ready: computed(() => source.value.length <= AT_ONCE_MAX || long.value !== null) };
+  return { shown, ready: computed(() => !isLong() || found.value !== null) };
 }
 
 const collator = new Intl.Collator("zh-CN", { numeric: true });

@@ -4,6 +4,7 @@ import { startLang } from "../i18n";
 import "../ui/tokens.css";
 import "../ui/base.css";
 import "../ui/parts.css";
+import { loadAhead } from "./ahead";
 import App from "./App.vue";
 import { router } from "./router";
 import { startTheme } from "./theme";
@@ -18,4 +19,5 @@ export async function start(core: Core): Promise<void> {
   app.use(router);
   await router.isReady();
   app.mount("#app");
+  loadAhead(router, core);
 }

@@ -83,17 +83,26 @@ export function useTasks(): ComputedRef<Task[]> {
       const due = typeof view.due_at === "number" ? view.due_at : null;
       const late = due !== null && due < now.value;
       const at = due ?? Number(view.reported_at ?? 0);
+      // There may be thousands: their words are put together where a row shows.
       tasks.push({
         key: doc.key,
         to: `/hazards/${view.id}`,
         level: levelOf(view.grade),
-        what: t(view.status === "reported" ? "tasks.assign" : view.status === "done" ? "tasks.review" : "tasks.rectify", {
-          what:
-            label(view.title as string) || String(view.note || "") || machineTitle(refView("machine", view.machine)) || t("hazards.one"),
-        }),
-        where: areaName(view.area),
-        long: due === null ? "" : span(due - now.value),
-        small: due === null ? "" : t(late ? "tasks.late" : "tasks.left"),
+        get what() {
+          const of = label(view.title as string) || String(view.note || "") || machineTitle(refView("machine", view.machine));
+          return t(view.status === "reported" ? "tasks.assign" : view.status === "done" ? "tasks.review" : "tasks.rectify", {
+            what: of || t("hazards.one"),
+          });
+        },
+        get where() {
+          return areaName(view.area);
+        },
+        get long() {
+          return due === null ? "" : span(due - now.value);
+        },
+        get small() {
+          return due === null ? "" : t(late ? "tasks.late" : "tasks.left");
+        },
         late,
         at,
       });
