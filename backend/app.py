@@ -25,6 +25,7 @@ from backend.auth.service import Auth
 from backend.auth.tokens import Keys
 from backend.domains.equipment import controllers as equipment_controllers
 from backend.domains.equipment import reading as equipment_reading
+from backend.domains.equipment.checklists import Checklists
 from backend.domains.hazards import controllers as hazards_controllers
 from backend.domains.hazards.service import PasserBy
 from backend.domains.integrations import controllers as integrations_controllers
@@ -198,18 +199,21 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
             free_bytes_min=settings.media_free_mb_min * 1_000_000,
         )
         deadlines = Deadlines(judge)
-        follow = [media.on_accepted, deadlines.on_accepted, counted.on_accepted]
+        checklists = Checklists(judge)
+        follow = [media.on_accepted, deadlines.on_accepted, checklists.on_accepted, counted.on_accepted]
         sync = persons.sync = CountedSync(store, judge, keys, revocations, clock=clock, on_accepted=follow, on_parked=[media.on_accepted])
         imports = Imports(store, sync, judge, auth, clock)
         passer_by = PasserBy(store, sync, judge, clock)
         sync.metrics = counted
         await sync.start()
-        watch: asyncio.Task[None] | None = None
+        watch: list[asyncio.Task[None]] = []
         try:
             versions = await start(sync, judge, clock)
+            await checklists.start(sync)
             await media.start()
             await _greet(settings, auth, sync, versions, clock)
-            watch = asyncio.create_task(deadlines.run(sync, clock), name="anlu-deadlines")
+            watch.append(asyncio.create_task(deadlines.run(sync, clock), name="anlu-deadlines"))
+            watch.append(asyncio.create_task(checklists.run(sync), name="anlu-checklists"))
             yield {
                 "store": store,
                 "auth": auth,
@@ -221,9 +225,9 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
                 "tag_reads": equipment_reading.limit(),
             }
         finally:
-            if watch is not None:
-                watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
+            for task in watch:
+                task.cancel()
+            await asyncio.gather(*watch, return_exceptions=True)
             await imports.close()
             await media.close()
             await sync.stop()
