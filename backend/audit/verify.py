@@ -86,7 +86,7 @@ async def verify(store: Store, keys: heads.Signer | None = None, differences: Ca
     hashes: dict[int, bytes] = {head.seq: b"" for head in signed}
     problems: list[Problem] = []
     erased: set[str] = set()
-    owned: set[tuple[str, int]] = set()
+    owned: list[tuple[str, int, int]] = []
     entries, last, before = 0, 0, START
     first_epoch = ""
     epochs: list[tuple[int, str]] = []
@@ -100,7 +100,7 @@ async def verify(store: Store, keys: heads.Signer | None = None, differences: Ca
         while rows := await tx.all(f"SELECT {columns} FROM ledger WHERE seq > $1 ORDER BY seq LIMIT {PAGE_ROWS}", last):
             problems += check(rows, before, last, seen)
             entries += len(rows)
-            last, before = rows[-1]["seq"], rows[-1]["hash"]
+            kept, last, before = last, rows[-1]["seq"], rows[-1]["hash"]
             before = before if isinstance(before, bytes) else b""
             for row in rows:
                 if row["what"] == "epoch":
@@ -108,9 +108,10 @@ async def verify(store: Store, keys: heads.Signer | None = None, differences: Ca
                     epochs.append((row["seq"], str(params.get("epoch"))))
                     lost = params.get("seen")
                     if isinstance(lost, dict):
-                        owned.add((str(lost.get("epoch")), int(lost.get("seq", 0))))
+                        owned.append((str(lost.get("epoch")), int(lost.get("seq", 0)), kept))
                 elif row["what"] == "erasure":
                     erased.update(map(str, _params(row).get("hashes", [])))
+                kept = row["seq"]
         problems += await _check_sealed(tx, erased)
     first_epoch = epochs[0][1] if epochs else ""
     notes = []
@@ -118,8 +119,9 @@ async def verify(store: Store, keys: heads.Signer | None = None, differences: Ca
         found = hashes[head.seq]
         if found.hex() == head.hash:
             continue
-        # A new epoch names the last head of the life before it: what lies between is lost, and everybody knows.
-        if any(epoch == head.epoch and head.seq <= seq for epoch, seq in owned):
+        # A new epoch names the last head of the life before it: what lies between is lost, and everybody knows. So is the life before that,
+        # where the same backup was restored once more: its heads lie between what the backup kept and the head that was last seen.
+        if any(head.seq <= seq and (epoch == head.epoch or head.seq > kept) for epoch, seq, kept in owned):
             notes.append(Problem(head.seq, "restored"))
         else:
             problems.append(Problem(head.seq, "cut", f"epoch {head.epoch or first_epoch}"))

@@ -327,6 +327,25 @@ class TestRestored:
             assert (await world.view(late))["note"] == "after"
             assert await differences(world.store, world.judge) == []
 
+    async def test_a_backup_that_is_restored_twice_is_no_tampering_with_the_lives_in_between(self, tmp_path: Path):
+        """Found by the simulation, seed 172: the second restore takes away the entry that owned up to the first one's losses."""
+        backup = b""
+        for life in range(3):
+            if life == 2:
+                (tmp_path / "anlu.db").write_bytes(backup)
+            async with World(tmp_path) as world:
+                world.now = NOW + life * 1_000_000
+                phone = await world.phone()
+                phone.new({"life": life})
+                await phone.push()
+            backup = backup or (tmp_path / "anlu.db").read_bytes()
+        (tmp_path / "anlu.db").write_bytes(backup)
+        async with World(tmp_path) as world:
+            world.now = NOW + 4_000_000
+            report = await verify(world.store, world.keys)
+            assert report.ok, report.text()
+            assert [note.what for note in report.notes] == ["restored"]
+
     async def test_a_backup_of_the_very_life_that_is_restored_is_known_by_the_signed_head(self, tmp_path: Path):
         async with World(tmp_path) as world:
             phone = await world.phone()
