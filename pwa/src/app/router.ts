@@ -9,6 +9,8 @@ declare module "vue-router" {
     open?: boolean;
     /** shows the bottom bar */
     bar?: boolean;
+    /** made for a desk's screen: neither the phone's width nor its bar */
+    desk?: boolean;
   }
 }
 
@@ -35,6 +37,26 @@ export const routes: RouteRecordRaw[] = [
   { path: "/hazards", name: "hazards", component: () => import("../domains/hazards/Hazards.vue") },
   { path: "/hazards/new", name: "snap", component: () => import("../domains/hazards/Snap.vue") },
   { path: "/hazards/:id", name: "hazard", component: () => import("../domains/hazards/Hazard.vue") },
+
+  {
+    path: "/desk",
+    component: () => import("../desk/Desk.vue"),
+    meta: { desk: true },
+    children: [
+      { path: "", name: "desk", redirect: "/desk/people" },
+      { path: "areas/:id?/:mode?/:step?", name: "desk-areas", component: () => import("../desk/Areas.vue") },
+      { path: "checklists/:id?", name: "desk-checklists", component: () => import("../desk/Checklists.vue") },
+      { path: "roster", name: "desk-roster", component: () => import("../desk/Roster.vue") },
+      { path: "devices/:id?", name: "desk-devices", component: () => import("../desk/Phones.vue") },
+      { path: "ledger/:kind?/:id?", name: "desk-ledger", component: () => import("../desk/Ledger.vue") },
+      { path: "import", name: "desk-import", component: () => import("../domains/integrations/Import.vue") },
+      {
+        path: ":section(people|machines|tags|limits)/:id?/:mode?/:step?",
+        name: "desk-kind",
+        component: () => import("../desk/Register.vue"),
+      },
+    ],
+  },
 
   { path: "/k/:kind", name: "list", component: () => import("./generic/KindList.vue") },
   { path: "/k/:kind/new", name: "new", component: () => import("./generic/KindForm.vue") },
