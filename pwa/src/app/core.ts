@@ -46,7 +46,6 @@ const LOOK_EVERY_MS = 15_000;
 const OPENED_BY_MS = 1_500;
 /** While thousands are read from the phone, lists are made anew this often. */
 const WAKE_EVERY_MS = 500;
-const TAKEN_AT_ONCE = 10;
 
 interface Space {
   db: PersonDb;
@@ -410,12 +409,11 @@ export function createCore(given: Partial<World> = {}): Core {
   /** The same for hundreds, in slices, and without waking the lists. False where the space was left in between. */
   async function takeInGently(here: Space, batch: readonly Held[], gone: readonly string[] = []): Promise<boolean> {
     const slices = new Slices();
-    let rights = false;
-    for (let i = 0; i < batch.length || (i === 0 && gone.length); i += TAKEN_AT_ONCE) {
-      const part = batch.slice(i, i + TAKEN_AT_ONCE);
-      const came = holdNow(part, i === 0 ? gone : []);
+    let rights = holdNow([], gone).rights;
+    for (const one of batch) {
+      const came = holdNow([one], []);
       rights ||= came.rights;
-      for (const { key } of part) documents.peek(key);
+      documents.peek(one.key);
       for (const kind of came.kinds)
         for (const key of documents.keys(kind)) {
           documents.changed([key], false);

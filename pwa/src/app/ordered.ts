@@ -57,6 +57,8 @@ export function useOrdered<R>(
     const mine = ++turn;
     const alive = (): boolean => mine === turn;
     const slices = new Slices();
+    await slices.pause();
+    if (!alive()) return;
     const before = new Map((long.value ?? []).map((entry) => [entry.doc.key, entry]));
     const fresh: Entry<R>[] = [];
     const stay = new Set<Entry<R>>();
@@ -83,10 +85,16 @@ export function useOrdered<R>(
   /** Of a long list, what is looked for: while it is gone through, what was found before stays on screen. */
   async function sift(entries: readonly Entry<R>[], want: Match | null): Promise<void> {
     const mine = ++sifting;
+    if (!want) {
+      found.value = entries.map(({ doc }) => doc);
+      return;
+    }
     const slices = new Slices();
     const through: Doc[] = [];
+    // The letter that was typed shows first.
+    await slices.pause();
     for (const { doc, words: of } of entries) {
-      if (!want || want(doc, of)) through.push(doc);
+      if (want(doc, of)) through.push(doc);
       if (slices.over()) await slices.pause();
       if (mine !== sifting) return;
     }

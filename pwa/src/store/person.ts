@@ -91,7 +91,7 @@ export async function open(key: CryptoKey, row: DocRow): Promise<Held> {
 
 /** Kinds that other documents are read by come first, then the rest, so that a screen has something to show early. */
 const FIRST = ["plant", "kind", "person", "area"];
-const BATCH_ROWS = 100;
+const BATCH_ROWS = 50;
 
 /** Everything held, in batches. A record that cannot be read any more is let go and asked for anew at the next pull. */
 export async function* everything(db: PersonDb, key: CryptoKey): AsyncGenerator<{ held: Held[]; done: number; total: number }> {
