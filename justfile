@@ -78,6 +78,10 @@ bench *NAMES: _dev _pwa
     sh tests/install-browsers.sh
     python -m bench {{NAMES}}
 
+# Whole plants under every fault we know, beside a model: ./justw sim 20000, or ./justw sim --seed 172
+sim *ARGS: _dev _node_modules
+    python tests/sim {{ARGS}}
+
 # Locks anew after a change of pyproject.toml. Neither lock names a registry.
 lock: _dev
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock

@@ -180,7 +180,9 @@ class Model:
             said.e = max(_hlc(row["at"]) if ahead else said.hlc, self.e.get(said.device, 0) + 1)
             said.person = said.author if isinstance(said.author, str) else world.opened_text(said.author["sealed"])
             said.unproven = world.unproven(said, delivery, read(data), row["seq"])
-            said.receipt = next((tuple(v[2:4]) if len(v) > 3 else (v[2], "") for v in delivery.receipt.get("verdicts", []) if v[0] == said.id), None)
+            said.receipt = next(
+                (tuple(v[2:4]) if len(v) > 3 else (v[2], "") for v in delivery.receipt.get("verdicts", []) if v[0] == said.id), None
+            )
         if said.e <= self.e.get(said.device, 0):
             self._wrong(row, "its clock is not above that of the op before")
         self.e[said.device] = said.e
@@ -338,7 +340,11 @@ class Model:
             return self._new_job(said, who)
         assert doc is not None
         area = doc.value("area")
-        if said.anonymous and not (said.verb == "add" and said.rest[0] == "remarks") and not (said.verb == "act" and said.rest[0] in ("halt", "cut")):
+        if (
+            said.anonymous
+            and not (said.verb == "add" and said.rest[0] == "remarks")
+            and not (said.verb == "act" and said.rest[0] in ("halt", "cut"))
+        ):
             return self._no("flow.not_anonymous")
         if said.verb == "set":
             fields = said.rest[0]
@@ -365,7 +371,11 @@ class Model:
             return "parked", "op.awaits_document", None
         if not self.has(who, "report", given.get("area")):
             return self._no("flow.not_allowed")
-        if given.keys() - {"title", "amount", "secret", "area", "parent", *(["grade"] if version > 1 else [])} or "area" not in given or not self._good(given):
+        if (
+            given.keys() - {"title", "amount", "secret", "area", "parent", *(["grade"] if version > 1 else [])}
+            or "area" not in given
+            or not self._good(given)
+        ):
             return self._no()
         if version > 1:
             given.setdefault("grade", "b")
@@ -405,7 +415,9 @@ class Model:
             acts.append((said.doc, "cut"))
         return "ok", None, {"items": {name: {item_id: item}}, "acts": acts}
 
-    def _step(self, said: Said, doc: Document, who: str, area: str, unseen: list[int], server: bool) -> tuple[str, str | None, dict[str, Any] | None]:
+    def _step(
+        self, said: Said, doc: Document, who: str, area: str, unseen: list[int], server: bool
+    ) -> tuple[str, str | None, dict[str, Any] | None]:
         step, given, _ = said.rest
         status = doc.body["status"]
         allowed = {
@@ -430,9 +442,17 @@ class Model:
         writer = None if said.anonymous else who
         match step:
             case "begin":
-                return ("ok", None, {"status": "working", "write": {"begun_by": writer}}) if self.has(who, "check", area) else self._no("flow.not_allowed")
+                return (
+                    ("ok", None, {"status": "working", "write": {"begun_by": writer}})
+                    if self.has(who, "check", area)
+                    else self._no("flow.not_allowed")
+                )
             case "halt":
-                return ("ok", None, {"status": "halted", "write": {"why": given.get("why")}}) if self.has(who, "report") else self._no("flow.not_allowed")
+                return (
+                    ("ok", None, {"status": "halted", "write": {"why": given.get("why")}})
+                    if self.has(who, "report")
+                    else self._no("flow.not_allowed")
+                )
             case "cut":
                 return "ok", None, {"status": "halted"}
             case "one_done":
@@ -618,7 +638,12 @@ class Model:
                     waits = code == "op.disputed"
             if not waits:
                 found.append(f"{op[:8]} ({said.verb} {said.doc}) is parked as {code} and waits for nothing")
-        steps = {"open": {"open", "working", "halted", "void"}, "working": {"working", "halted", "done"}, "done": {"done"}, "void": {"void"}}
+        steps = {
+            "open": {"open", "working", "halted", "void"},
+            "working": {"working", "halted", "done"},
+            "done": {"done"},
+            "void": {"void"},
+        }
         steps["halted"] = {"halted", "working", "void"}
         for key, states in self.history.items():
             for one, next_one in zip(states, states[1:], strict=False):
@@ -682,7 +707,11 @@ class Knowledge:
             return "author.unproven"
         for token in delivery.bundle["authors"].get(said.person, []):
             claims = payload(token)
-            if claims["sub"] == said.person and claims["dev"] == said.device and claims["iat"] * 1000 - LEEWAY_MS <= raw.at < claims["exp"] * 1000:
+            if (
+                claims["sub"] == said.person
+                and claims["dev"] == said.device
+                and claims["iat"] * 1000 - LEEWAY_MS <= raw.at < claims["exp"] * 1000
+            ):
                 return ""
         return "author.unproven"
 

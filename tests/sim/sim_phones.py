@@ -35,7 +35,7 @@ class Line:
     come), cut (half of the answer comes), twice (arrives twice)."""
 
     def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+        self.wire = wire
         self.plan: dict[int, str] = {}
         self._count = 0
         self.online = True
@@ -52,10 +52,10 @@ class Line:
             raise Cut
         try:
             if what == "twice":
-                first, again = await asyncio.gather(self._wire(path, headers, cookie, body), self._wire(path, headers, cookie, body))
+                first, again = await asyncio.gather(self.wire(path, headers, cookie, body), self.wire(path, headers, cookie, body))
                 answer = first if first[0] == 200 else again
             else:
-                answer = await self._wire(path, headers, cookie, body)
+                answer = await self.wire(path, headers, cookie, body)
         except Exception as error:
             if type(error).__name__ == "Crash":
                 raise Cut from None
@@ -66,6 +66,10 @@ class Line:
             status, head, content, cookie = answer
             return status, head, content[: len(content) // 2], cookie
         return answer
+
+
+class Private(str):
+    """A personal value, which a phone seals before it says it."""
 
 
 class HttpError(Exception):
@@ -173,7 +177,7 @@ class Phone:
         disk.person = person
         disk.spaces.setdefault(person, Space())
 
-    def sign_out(self) -> None:
+    async def sign_out(self) -> None:
         self.disk.person = self.disk.cookie = ""
 
     async def _who(self) -> dict[str, Any]:
@@ -199,7 +203,9 @@ class Phone:
         if known is not None:
             known.certificate = said["certificate"]
         else:
-            waiting = [row for row in disk.ops.values() if row.queue == disk.forked and row.state == "queued"] if disk.forked is not None else []
+            waiting = (
+                [row for row in disk.ops.values() if row.queue == disk.forked and row.state == "queued"] if disk.forked is not None else []
+            )
             waiting.sort(key=lambda row: row.n)
             disk.devices[number] = Device(self._next_key, said["certificate"], len(waiting))
             for n, row in enumerate(waiting, 1):
@@ -226,12 +232,13 @@ class Phone:
 
     # What is said.
 
-    async def say(self, verb: str, doc: str, *rest: Any, sealed: dict[str, tuple[str, str]] | None = None, anonymous: bool = False) -> str | None:
+    async def say(self, verb: str, doc: str, *rest: Any, anonymous: bool = False) -> str | None:
         """Put an op into the queue; its id, or None where nobody can speak here now."""
         disk = self.disk
         if not disk.person or not disk.current:
             return None
-        sealed = dict(sealed or {})
+        sealed: dict[str, tuple[str, str]] = {}
+        rest = tuple(_sealed(part, sealed) for part in rest)
         author: Any = seal(disk.person, sealed) if anonymous else disk.person
         now = self.wall() + disk.offset
         disk.last = max((now - EPOCH_MS) * TICKS, disk.last + 1)
@@ -270,6 +277,12 @@ class Phone:
         await self._drain(disk.current, disk.devices[disk.current].acked)
         if disk.resend:
             await self._resend()
+
+    async def ask_and_push(self) -> None:
+        """Nobody can sign in here any more: ask where the queue stands, so that a restored server gets what it forgot."""
+        if self.disk.current and self.disk.forked is None:
+            await self._question(self.disk.current)
+        await self.push()
 
     async def _register_anew(self) -> None:
         self._signed_in(await self._json("/api/auth/refresh", {"device": await self._who()}))
@@ -314,9 +327,14 @@ class Phone:
                 elif kept:
                     answer, last = await self._push(kept[-1][3], {"Content-Type": "application/jose"}), kept[-1][2]
                 else:
-                    after = [row.n for row in rows if row.data is not None] + [k[1] for k in disk.kept if k[0] == number and k[1] > have + 1]
+                    after = [row.n for row in rows if row.data is not None] + [
+                        k[1] for k in disk.kept if k[0] == number and k[1] > have + 1
+                    ]
                     first = min([*after, device.n + 1])
-                    answer, last = await self._post(self._bundle(number, first, [], self._before(number, first), lost=True), number), first - 1
+                    answer, last = (
+                        await self._post(self._bundle(number, first, [], self._before(number, first), lost=True), number),
+                        first - 1,
+                    )
             except HttpError as error:
                 if error.code == "sync.gap" and error.params["have"] != have:
                     have = int(error.params["have"])
@@ -343,7 +361,15 @@ class Phone:
                     authors.setdefault(person, []).append(token)
         authors = {person: tokens[-30:] for person, tokens in authors.items()}
         sealed = {digest: list(pair) for row in rows for digest, pair in row.sealed.items()}
-        head = {"v": 1, "device": number, "certificate": disk.devices[number].certificate, "first": first, "prev": prev, "sealed": sealed, "authors": authors}
+        head = {
+            "v": 1,
+            "device": number,
+            "certificate": disk.devices[number].certificate,
+            "first": first,
+            "prev": prev,
+            "sealed": sealed,
+            "authors": authors,
+        }
         if lost:
             head["lost"] = True
         text = json.dumps(head, ensure_ascii=False, separators=(",", ":"))[:-1]
@@ -479,7 +505,11 @@ class Phone:
     async def told(self) -> list[tuple[str, str]]:
         """What this phone shows of the ops whose verdicts a pull tells it."""
         disk = self.disk
-        return [(row.op, row.state) for row in disk.ops.values() if row.queue == disk.current and row.author == disk.person and row.state != "lost"]
+        return [
+            (row.op, row.state)
+            for row in disk.ops.values()
+            if row.queue == disk.current and row.author == disk.person and row.state != "lost"
+        ]
 
     async def stuck(self) -> bool:
         """Whether its queue forked and nobody is there to register it anew."""
@@ -556,6 +586,12 @@ def seal(value: Any, into: dict[str, tuple[str, str]]) -> dict[str, str]:
     digest = hashlib.sha256(salt + text.encode()).hexdigest()
     into[digest] = (base64.b64encode(salt).decode(), text)
     return {"sealed": digest}
+
+
+def _sealed(part: Any, into: dict[str, tuple[str, str]]) -> Any:
+    if not isinstance(part, dict):
+        return part
+    return {name: seal(str(value), into) if isinstance(value, Private) else value for name, value in part.items()}
 
 
 def _sign(spki: str, data: bytes) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from random import Random
 from typing import Any
 
 from sim_model import SERVER
-from sim_phones import Cut, HttpError, Line, Phone, seal
+from sim_phones import Cut, HttpError, Line, Phone, Private
 from sim_schedule import Schedule, fault_plan
 from sim_world import AREA_IDS, PERSON_IDS, World, make_template, roles_of
 
@@ -32,8 +31,13 @@ class Base:
         self.url = ""
 
     async def prepare(self) -> None:
+        self.folder.mkdir(parents=True)
         self.url = f"sqlite:///{self.folder / 'anlu.db'}" if self.store == "sqlite" else self.databases.new()
         await make_template(self.folder, self.url)
+
+    def forget(self) -> None:
+        if self.databases is not None:
+            self.databases.drop(self.url)
 
     def copy(self, folder: Path) -> World:
         folder.mkdir(parents=True)
@@ -91,7 +95,6 @@ class Run:
         if self.world.made and random.random() < 0.12:
             docs = [random.choice(self.world.made)]  # heard of, perhaps not held
         what = random.choices(["new", "set", "add", "act"], [3, 3, 3, 6] if docs else [1, 0, 0, 0])[0]
-        sealed: dict[str, tuple[str, str]] = {}
         anonymous = random.random() < 0.08
         if what == "new":
             key = f"job/{uuid7(self.world.now, random.randbytes(10))}"
@@ -99,19 +102,19 @@ class Run:
                 key = random.choice(self.world.made)
             versions = self.world.model.kinds("job")
             version = random.choice([1, 1, 1, 2]) if random.random() < 0.2 else max(v for v in versions)
-            fields = self._fields(random, sealed)
+            fields = self._fields(random)
             fields["area"] = random.choice(AREA_IDS)
             if self.world.made and random.random() < 0.3:
                 fields["parent"] = random.choice(self.world.made)[4:]
             if random.random() < 0.05:
                 fields["owner"] = random.choice(PERSON_IDS)
-            if await phone.say("new", key, version, fields, sealed=sealed, anonymous=anonymous):
+            if await phone.say("new", key, version, fields, anonymous=anonymous):
                 self.world.made.append(key)
             return
         key = random.choice(docs)
         if what == "set":
-            fields = self._fields(random, sealed) or {"title": None}
-            await phone.say("set", key, fields, sealed=sealed, anonymous=anonymous and random.random() < 0.3)
+            fields = self._fields(random) or {"title": None}
+            await phone.say("set", key, fields, anonymous=anonymous and random.random() < 0.3)
         elif what == "add":
             name = random.choice(["remarks", "readings"])
             item = {"text": f"t{random.randrange(9)}"} if name == "remarks" else {"value": random.choice([1, 42.5, 90, 91, 120, "hot"])}
@@ -123,14 +126,16 @@ class Run:
             base = await phone.base(key) if random.random() < 0.95 else random.choice([0, 2**50])
             await phone.say("act", key, step, given, base, anonymous=anonymous)
 
-    def _fields(self, random: Random, sealed: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    def _fields(self, random: Random) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         if random.random() < 0.7:
             fields["title"] = random.choice([f"title {random.randrange(99)}", "钢水", None, "é\u2028"])
         if random.random() < 0.5:
-            fields["amount"] = random.choice([random.randrange(900), 0.5, None, "many"] if random.random() < 0.3 else [random.randrange(900)])
+            fields["amount"] = random.choice(
+                [random.randrange(900), 0.5, None, "many"] if random.random() < 0.3 else [random.randrange(900)]
+            )
         if random.random() < 0.2:
-            fields["secret"] = seal(f"secret {random.randrange(9)}", sealed) if random.random() < 0.9 else "in clear"
+            fields["secret"] = Private(f"secret {random.randrange(9)}") if random.random() < 0.9 else "in clear"
         return {name: value for name, value in fields.items() if value is not None or random.random() < 0.5}
 
     async def do_race(self, phone: Any, random: Random) -> None:
@@ -235,7 +240,7 @@ class Run:
 
     async def do_switch(self, phone: Any, random: Random) -> None:
         other = next(person for person in phone.persons if person != phone.person)
-        phone.sign_out()
+        await phone.sign_out()
         await self._sign_in(phone, other)
 
     async def _sign_in(self, phone: Any, person: str) -> str:
@@ -290,7 +295,9 @@ class Run:
     async def do_decide(self, phone: Any, random: Random) -> None:
         """Whoever holds parked cases decides on some, entitled or not."""
         waiting = [
-            key for key in await phone.docs() if key.startswith("parked/") and (doc := self.world.model.docs.get(key)) and doc.body["status"] == "waiting"
+            key
+            for key in await phone.docs()
+            if key.startswith("parked/") and (doc := self.world.model.docs.get(key)) and doc.body["status"] == "waiting"
         ]
         for key in random.sample(waiting, min(len(waiting), 2)):
             await phone.say("act", key, random.choice(["take", "take", "refuse"]), {"reason": "seen"}, await phone.base(key))
@@ -356,12 +363,12 @@ class Run:
         if code in ("auth.expired", "auth.other_session") or (not code and not phone.person):
             for person in sorted(phone.persons, key=lambda one: one != phone.person):
                 if not self.world.known.is_revoked("person", person, 2**62):
-                    phone.sign_out()
+                    await phone.sign_out()
                     if not await self._sign_in(phone, person):
                         return "" if not code and not phone.person else await self._contact(phone, phone.sync, None)
             # Nobody may use it any more: what it holds still goes up.
-            phone.sign_out()
-            code = await self._contact(phone, phone.push, None)
+            await phone.sign_out()
+            code = await self._contact(phone, phone.ask_and_push, None)
             return "" if code in ("auth.expired",) else code
         return code
 
@@ -389,17 +396,23 @@ class Run:
         """Everything that was taken comes once more: nothing may change."""
         if self.problems:
             return
-        before = await self.world.rows("SELECT COUNT(*) AS n FROM ledger"), await self.world.rows("SELECT key, seq FROM document ORDER BY key")
+        before = (
+            await self.world.rows("SELECT COUNT(*) AS n FROM ledger"),
+            await self.world.rows("SELECT key, seq FROM document ORDER BY key"),
+        )
         for headers, body in self.world.taken[-40:]:
             await self.world.answer("/api/sync/push", headers, "", body)
-        after = await self.world.rows("SELECT COUNT(*) AS n FROM ledger"), await self.world.rows("SELECT key, seq FROM document ORDER BY key")
+        after = (
+            await self.world.rows("SELECT COUNT(*) AS n FROM ledger"),
+            await self.world.rows("SELECT key, seq FROM document ORDER BY key"),
+        )
         if before != after:
             self.problems.append("what was sent again changed something")
 
 
 async def run(base: Base, schedule: Schedule, make_phone: Callable[..., Any]) -> tuple[list[str], Run]:
     """Run one schedule on a plant of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="anlu-sim-", dir=_scratch()))
+    folder = Path(tempfile.mkdtemp(prefix="anlu-sim-", dir=scratch()))
     world = base.copy(folder / "plant")
     one = Run(world, schedule, make_phone)
     try:
@@ -415,35 +428,6 @@ async def run(base: Base, schedule: Schedule, make_phone: Callable[..., Any]) ->
     return one.problems, one
 
 
-def _scratch() -> str | None:
+def scratch() -> str | None:
     """Memory, where there is some to write to: a simulated crash asks nothing of a disk."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-def python_phone(sort: str, *given: Any) -> Phone:
-    return Phone(*given)
-
-
-async def main() -> None:
-    import logging
-
-    logging.disable(logging.CRITICAL)
-    import sys
-
-    from sim_schedule import make
-
-    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
-        base = Base(Path(folder), "sqlite")
-        await base.prepare()
-        first, last = int(sys.argv[1]), int(sys.argv[2])
-        began, failed = time.monotonic(), 0
-        for seed in range(first, last):
-            problems, _ = await run(base, make(seed, "sqlite", ["wire"]), python_phone)
-            if problems:
-                failed += 1
-                print(seed, *problems[:6], sep="\n   ")
-        print(f"{last - first} histories, {failed} failed, {time.monotonic() - began:.1f} s")
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
