@@ -239,14 +239,20 @@ class Puller:
     # What is said once.
 
     async def _total(self, tx: Tx, cursor: Cursor, held: list[str], device: int) -> int:
-        """About how many lines will come."""
+        """About how many lines will come: a document that comes by several shapes is one."""
         total = 0
+        coming = {}
         for shape in held:
             place = cursor.shapes.get(shape, (0, ""))
             if isinstance(place, int):
                 row = await tx.one("SELECT COUNT(*) AS n FROM trail WHERE shape = $1 AND seq > $2", shape, place)
+                total += row["n"] if row is not None else 0
             else:
-                row = await tx.one("SELECT COUNT(*) AS n FROM member WHERE shape = $1 AND doc > $2", shape, place[1])
+                coming[shape] = place[1]
+        if coming:
+            among = tx.among("shape", 1)
+            behind = min(coming.values())
+            row = await tx.one(f"SELECT COUNT(DISTINCT doc) AS n FROM member WHERE {among} AND doc > $2", tx.listed(list(coming)), behind)
             total += row["n"] if row is not None else 0
         row = await tx.one("SELECT COUNT(*) AS n FROM ledger WHERE queue = $1 AND seq > $2", device, cursor.verdicts)
         return total + (row["n"] if row is not None else 0)

@@ -70,7 +70,7 @@ async function take(means: PullMeans, response: Response, asked: readonly string
         if (known !== undefined) return "restored";
       }
       if (line.reset) place = { ...place, round: place.round + 1, sweeping: true, done: 0, want: [] };
-      place.total = line.total;
+      place.total = place.done + line.total; // what is still to come, behind what came before the line was cut
     } else if ("cursor" in line) {
       if (!line.more) place.want = place.want.filter((key) => !asked.includes(key)); // what was asked for and did not come is not ours to hold
       place = await apply(means, page, place, line);
