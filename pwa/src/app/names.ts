@@ -10,6 +10,8 @@ export function nameOf(view: View | undefined): string {
   if (view.kind === "parked") return [personName(view.author), refusal(String(view.code)).why].filter(Boolean).join(": ");
   if (view.kind === "notice") return refusal(String(view.what), (view.params as Record<string, unknown> | null) ?? {}).why;
   if (view.kind === "roster") return rosterName(view);
+  // The name of a limit or of a kind is for rules; people read its title.
+  if (view.kind === "limit" || view.kind === "kind") return label(view.title as Label | null);
   const named = (view.names ?? view.name ?? view.title) as Label | string | null | undefined;
   const text = label(named);
   return text || String(view.number ?? view.code ?? view.note ?? "");

@@ -100,8 +100,8 @@ function machines(rows: Doc[]): Register {
       {
         name: "criticality",
         title: d("criticality"),
-        text: (doc) => show(fieldsOf(kindOf(doc)).criticality, doc.view.criticality, 0),
-        wide: 0.8,
+        text: (doc) => text(doc.view.criticality),
+        wide: 0.7,
       },
       {
         ...state(),

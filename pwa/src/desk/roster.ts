@@ -30,20 +30,18 @@ export function monthOf(date: string): { from: string; until: string } {
 
 const covers = (roster: View, date: string): boolean => String(roster.from) <= date && date <= String(roster.until);
 
-/** The rosters of an area (null: of the whole plant) and role that cover the day, the narrowest first: that is the one to write into. */
-export function rosterFor(rosters: View[], area: string | null, role: string, date: string): View | undefined {
-  return rosters
-    .filter((one) => (one.area ?? null) === area && one.role === role && covers(one, date))
-    .sort((a, b) => dayOf(String(a.until)) - dayOf(String(a.from)) - (dayOf(String(b.until)) - dayOf(String(b.from))))[0];
-}
+/** The rosters of an area (null: of the whole plant) and role that cover the day, the one begun last at the end: that one counts. */
+const covering = (rosters: View[], area: string | null, role: string, date: string): View[] =>
+  rosters.filter((one) => (one.area ?? null) === area && one.role === role && covers(one, date)).sort((a, b) => (a.id < b.id ? -1 : 1));
 
-/** Who is on duty in one cell: everybody whom a roster's last line names. */
+/** The roster to write into. */
+export const rosterFor = (rosters: View[], area: string | null, role: string, date: string): View | undefined =>
+  covering(rosters, area, role, date).at(-1);
+
+/** Who is on duty in one cell: of a roster its last line, of several rosters the last one that has a line. As `Rosters` of flow/calendar. */
 export function onDuty(rosters: View[], area: string | null, role: string, date: string, shift: string): string[] {
-  const found = new Set<string>();
-  for (const roster of rosters) {
-    if ((roster.area ?? null) !== area || roster.role !== role || !covers(roster, date)) continue;
-    const line = ((roster.duties as Duty[] | null) ?? []).filter((one) => one.date === date && one.shift === shift).at(-1);
-    for (const person of line?.persons ?? []) found.add(person);
-  }
-  return [...found];
+  const lines = covering(rosters, area, role, date).flatMap((roster) =>
+    ((roster.duties as Duty[] | null) ?? []).filter((one) => one.date === date && one.shift === shift).slice(-1),
+  );
+  return lines.at(-1)?.persons ?? [];
 }

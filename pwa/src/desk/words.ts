@@ -2,7 +2,7 @@
 import { fill, label } from "../i18n";
 import type { Label } from "../app/types";
 
-const WORDS = {
+export const WORDS = {
   title: { zh: "管理台", en: "Desk" },
   nav: { zh: "管理台目录", en: "Desk sections" },
   to_phone: { zh: "回到手机页面", en: "Back to the phone's pages" },
@@ -189,6 +189,7 @@ const WORDS = {
   no_history: { zh: "还没有记录", en: "Nothing was said of it yet" },
   history_online: { zh: "历史在服务器上，需要联网。", en: "The history is on the server: it needs the network." },
   seconds: { zh: "{n} 秒", en: "{n} s" },
+  last_entry: { zh: "最后一条", en: "Last entry" },
   entry: { zh: "第 {n} 号", en: "entry {n}" },
   said_then: { zh: "当时说的", en: "What was said" },
   first_said: { zh: "{n} 项内容", en: "1 value | {n} values" },
