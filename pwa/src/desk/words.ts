@@ -243,6 +243,7 @@ export const WORDS = {
   checklist_propose: { zh: "已提出，等另一人确认", en: "Proposed: another person confirms it" },
   checklist_confirm: { zh: "已确认，成为新版本", en: "Confirmed: it is a new version" },
   checklist_decline: { zh: "已退回，没有改动", en: "Sent back: nothing is changed" },
+  other_confirms: { zh: "要由另一人确认", en: "Another person confirms it" },
   take_back: { zh: "撤回", en: "Take it back" },
   decline: { zh: "不同意", en: "Decline" },
   start_again: { zh: "放弃这些改动", en: "Drop these changes" },
