@@ -212,7 +212,9 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
             await checklists.start(sync)
             await media.start()
             await _greet(settings, auth, sync, versions, clock)
-            watch.append(asyncio.create_task(deadlines.run(sync, clock), name="anlu-deadlines"))
+            past = demo.Past(demo.sized(settings.demo_size), store, sync, judge, media, settings.data_path / "demo-photos", clock, _show)
+            watch.append(asyncio.create_task(_go_on(past, deadlines, sync, clock), name="anlu-deadlines"))
+            watch.append(asyncio.create_task(past.send(), name="anlu-demo-photos"))
             watch.append(asyncio.create_task(checklists.run(sync), name="anlu-checklists"))
             yield {
                 "store": store,
@@ -233,6 +235,15 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
             await sync.stop()
     finally:
         await store.close()
+
+
+async def _go_on(past: demo.Past, deadlines: Deadlines, sync: Sync, clock: Clock) -> None:
+    """What happens because time passes; in a demo whose past is still being laid, not before it is: its deadlines would fall due now."""
+    try:
+        await past.lay()
+    except Exception:
+        log.exception("the demo's past could not be laid")
+    await deadlines.run(sync, clock)
 
 
 class _People:
@@ -268,11 +279,12 @@ def _may_read(judge: FlowJudge) -> MayRead:
 async def _greet(settings: Settings, auth: Auth, sync: Sync, versions: dict[str, int], clock: Clock) -> None:
     """Say on the screen how to go on: a new plant gets its set-up code, a demo its people, once it has been filled."""
     if settings.demo:
+        plant = demo.sized(settings.demo_size)
         if await demo.state(auth.store) == "empty":
-            await demo.seed(auth.store, sync.say, versions, auth.passwords, clock())
+            await demo.seed(plant, auth.store, sync.say, versions, auth.passwords, clock())
         labels = settings.data_path / "labels.pdf"
-        labels.write_bytes(demo.labels(settings.public_origin))
-        _show(demo.welcome(settings.public_origin, str(labels)))
+        labels.write_bytes(demo.labels(plant, settings.public_origin))
+        _show(demo.welcome(plant, settings.public_origin, str(labels)))
         return
     async with auth.store.read():
         somebody = await accounts.any_yet()

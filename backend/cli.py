@@ -1,7 +1,7 @@
 """The `anlu` command.
 
 anlu serve [--lan]      the plant's server; --lan: HTTPS on the plant's net with a certificate authority of its own
-anlu demo [--lan]       a demo plant, served
+anlu demo [--lan] [--small]  a demo plant with a month behind it, served; --small: a little one without
 anlu backup FOLDER      copies the plant away while it works
 anlu restore FOLDER     brings the newest backup back; what stood is moved aside
 anlu doctor             looks at clock, disk, database, keys, certificate, photos: what is wrong and what to do
@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.command == "demo":
             os.environ["ANLU_DEMO"] = "true"
             os.environ.setdefault("ANLU_DATA", "data/demo")
+            if asked.small:
+                os.environ["ANLU_DEMO_SIZE"] = "small"
+            os.environ.setdefault("ANLU_DEMO_SIZE", "large")
             # The accounts stay in view: what was answered does not scroll them away.
             os.environ.setdefault("ANLU_LOG_LEVEL", "warning")
         settings = Settings.read()
@@ -362,7 +365,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="anlu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name in ("serve", "demo"):
-        commands.add_parser(name).add_argument("--lan", action="store_true", help="HTTPS on the plant's net")
+        served = commands.add_parser(name)
+        served.add_argument("--lan", action="store_true", help="HTTPS on the plant's net")
+        if name == "demo":
+            served.add_argument("--small", action="store_true", help="5 areas and 20 machines, without a past")
     for name in ("doctor", "verify", "settings", "create-admin", "rotate-keys"):
         commands.add_parser(name)
     copied = commands.add_parser("backup")

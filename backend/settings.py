@@ -117,6 +117,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     demo: Annotated[
         bool, _doc("这是演示工厂：第一次启动时填入样例数据。", "This is a demo plant: the first start fills it with sample data.")
     ] = False
+    demo_size: Annotated[
+        Literal["large", "small"],
+        _doc(
+            "演示工厂的大小：large 有 40 个区域、300 台设备和 30 天的历史（anlu demo 用它），small 有 5 个区域、20 台设备，没有历史。",
+            "How much a demo plant holds: large has 40 areas, 300 machines and 30 days of history (anlu demo takes it), small has 5 areas, "
+            "20 machines and no history.",
+        ),
+    ] = "small"
     password_ms: Annotated[
         int,
         _doc(

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from litestar.routes import HTTPRoute
 
-from backend.demo import MACHINES, PEOPLE, area_id, machine_id, person_id
-from backend.demo_rounds import route_id
+from backend.demo import MACHINES, PEOPLE, area_id, machine_id, person_id, route_id
 from backend.flow.kind import CheckItem, CompiledKind, Field
 from backend.kernel.ids import SERVER_AUTHOR, uuid7
 from backend.sync.op import Act, Add, New, Op, Set

@@ -2,8 +2,7 @@
 
 import pytest
 
-from backend.demo import area_id, person_id
-from backend.demo_rounds import point_code, route_id
+from backend.demo import area_id, person_id, point_code, route_id
 from backend.flow import machine
 from backend.flow.deadlines import Deadlines
 from backend.flow.judge import CALENDAR_KEY

@@ -24,7 +24,13 @@ ROOT = Path(__file__).parents[2]
 
 def command(*words: str, data: Path, **settings: str) -> subprocess.Popen[str]:
     own = {k: v for k, v in os.environ.items() if not k.startswith("ANLU_")}
-    own |= {"ANLU_DATA": str(data), "ANLU_PORT": "0", "ANLU_PASSWORD_MS": "20", "PYTHONUNBUFFERED": "1"} | settings
+    own |= {
+        "ANLU_DATA": str(data),
+        "ANLU_PORT": "0",
+        "ANLU_PASSWORD_MS": "20",
+        "ANLU_DEMO_SIZE": "small",
+        "PYTHONUNBUFFERED": "1",
+    } | settings
     return subprocess.Popen(
         [sys.executable, "-m", "backend.cli", *words], cwd=ROOT, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -51,6 +51,7 @@ class Plant:
         # A plant takes its settings from here alone, whatever stands in the tester's environment.
         own = {k: v for k, v in os.environ.items() if not k.startswith("ANLU_")}
         own |= {"ANLU_DATA": str(self.folder / "data"), "ANLU_PORT": str(self.port), "PYTHONUNBUFFERED": "1", "ANLU_PASSWORD_MS": "20"}
+        own |= {"ANLU_DEMO_SIZE": "small"}
         # A second start of a demo would refuse the data that is there; it goes on as an ordinary plant.
         command = "serve" if self.port else self.command
         began = self.log.stat().st_size if self.log.exists() else 0

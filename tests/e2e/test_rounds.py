@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Playwright, expect
 
-from backend import demo_rounds
-from backend.demo import area_id, person_id, tag_code
+from backend.demo import area_id, person_id, point_code, route_id, tag_code
 from tests.e2e.client import Client
 from tests.e2e.harness import Phone, Plant, launch, phone
 
 AT_THE_CRANES = {"latitude": 31.40518, "longitude": 121.43880, "accuracy": 12}
 FAR_AWAY = {"latitude": 31.41, "longitude": 121.45, "accuracy": 15}
-CRANES = demo_rounds.route_id("cranes")
+CRANES = route_id("cranes")
 WHY = "罐在检修，吊走了"
 
 
@@ -83,7 +82,7 @@ def test_a_round_walked_without_a_network_with_one_stop_missed_is_the_supervisor
     inspector.today()
     inspector.page.wait_for_timeout(15_500)  # a place asked for lately serves for 15 s
     inspector.press("scan-key")
-    scan(inspector, demo_rounds.point_code("gate"))
+    scan(inspector, point_code("gate"))
     expect(inspector.by("stop-5")).to_have_attribute("data-state", "flagged")
     expect(inspector.by("stop-5")).to_contain_text(re.compile(r"1\d{3} 米"))
 

@@ -134,7 +134,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     log = folder / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "backend.cli", "demo", "--lan"], cwd=ROOT, env=own, stdout=out, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "backend.cli", "demo", "--lan", "--small"], cwd=ROOT, env=own, stdout=out, stderr=subprocess.STDOUT
         )
     try:
         ends = time.monotonic() + 90

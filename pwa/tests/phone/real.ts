@@ -33,7 +33,7 @@ export class RealServer {
   }
 
   async start(command: "demo" | "serve"): Promise<void> {
-    const env = { ...process.env, ANLU_PORT: String(this.port), ANLU_DATA: this.folder };
+    const env = { ...process.env, ANLU_PORT: String(this.port), ANLU_DATA: this.folder, ANLU_DEMO_SIZE: "small" };
     const running = spawn(PYTHON, ["-m", "backend.cli", command], { cwd: ROOT, env });
     this.process = running;
     running.stdout.on("data", (text) => (this.log += text));
