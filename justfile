@@ -43,11 +43,11 @@ test *PATHS: _dev _node_modules
         case "{{PATHS}}" in
             *.test.ts*) path="{{PATHS}}"; cd pwa && exec npx --no-install vitest run "${path#pwa/}" ;;
             *) case "{{PATHS}}" in *e2e*|*api*|*tidy*) {{just_executable()}} _pwa ;; esac
-               case "{{PATHS}}" in *e2e*) sh tests/install-browsers.sh ;; esac
+               sh tests/install.sh
                exec python -m pytest {{PATHS}} ;;
         esac
     fi
-    sh tests/install-browsers.sh
+    sh tests/install.sh
     {{just_executable()}} _lint
     {{just_executable()}} _pwa
     (cd pwa && npx --no-install vitest run)
@@ -57,6 +57,7 @@ test *PATHS: _dev _node_modules
     python -m pytest tests/operate/test_lan.py
 
 check: _dev _node_modules _lint _pwa
+    sh tests/install.sh
     cd pwa && npx --no-install vitest run
     python -m pytest tests -n 2 --dist loadfile --ignore tests/e2e --ignore tests/crash
 
@@ -75,7 +76,7 @@ fmt: _dev _node_modules
 
 # The figures of the README: ./justw bench, or one of them: ./justw bench scan
 bench *NAMES: _dev _pwa
-    sh tests/install-browsers.sh
+    sh tests/install.sh
     python -m bench {{NAMES}}
 
 # Whole plants under every fault we know, beside a model: ./justw sim 20000, or ./justw sim --seed 172

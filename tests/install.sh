@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the browser tests need and says plainly what could not be had. Chromium and libzbar0 come from apt where apt and
+# Installs what the tests need beside Python and Node, and says plainly what could not be had. Chromium and libzbar0 come from apt where apt and
 # root (or sudo) are there; elsewhere Playwright brings its own Chromium.
 set -u
 PATH="$PATH:/usr/sbin:/sbin" # where ldconfig is
@@ -14,6 +14,7 @@ fi
 wanted=""
 command -v chromium >/dev/null 2>&1 || wanted="$wanted chromium"
 ldconfig -p 2>/dev/null | grep -q libzbar || wanted="$wanted libzbar0"
+command -v pgbouncer >/dev/null 2>&1 || wanted="$wanted pgbouncer"
 command -v certutil >/dev/null 2>&1 || wanted="$wanted libnss3-tools"
 fc-list 2>/dev/null | grep -qiE "cjk|noto sans sc|wqy" || wanted="$wanted fonts-noto-cjk"
 
@@ -36,4 +37,5 @@ if ! command -v chromium >/dev/null 2>&1; then
 fi
 ldconfig -p 2>/dev/null | grep -q libzbar || say "libzbar0 is not there: pyzbar, the second reader of tags, is out of use."
 fc-list 2>/dev/null | grep -qiE "cjk|noto sans sc|wqy" || say "No Chinese font is there: screenshots show boxes for Chinese text."
+command -v pgbouncer >/dev/null 2>&1 || say "pgbouncer is not there: the tests behind a pooler do not run."
 exit 0
