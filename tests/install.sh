@@ -27,6 +27,8 @@ if [ -n "$wanted" ] && command -v apt-get >/dev/null 2>&1 && [ "$as_root" != non
         $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 ||
             say "Could not install $package with apt"
     done
+    # The tests start a pooler of their own; the package's service is nobody's wish.
+    case "$wanted" in *pgbouncer*) $as_root systemctl disable --now pgbouncer >/dev/null 2>&1 ;; esac
 fi
 
 if ! command -v chromium >/dev/null 2>&1; then
