@@ -144,7 +144,8 @@ a JWE (ECDH-ES, A256GCM) to the server's `enc` key of
 and on `sync.gap` sends them with `Content-Type: application/jose`. The receipt names epoch, device and `[op, seq, state, code?, params?]`
 of each op; its verdicts stand, except against a stop. *The phone no longer has what a gap asks for*: the next bundle says `"lost": true`;
 it may be empty, and its `prev` 64 zeros where the phone does not know it. The missing numbers are noted and the queue goes on. *The phone
-asks where it stands*: a bundle without ops.
+asks where it stands*: a bundle without ops. It does so before it gives up numbers: a server that was restored may lack, below them, what
+the phone still keeps.
 
 How a restore is known: every start writes a fresh boot id into the database and beside the keys, and every commit a signed head of the
 ledger beside the keys. A database with another boot id, or without the last signed head, is not the one that was served last.

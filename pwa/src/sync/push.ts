@@ -91,29 +91,38 @@ class Stop extends Error {
 async function resend(means: Means): Promise<void> {
   const { db } = means;
   for (const device of await db.devices.toArray()) {
-    const { bundle, signature } = await question(db, device);
-    let have: number;
-    try {
-      const answer = await post(means, bundle, signature);
-      have = answer.have;
-      await listen(means, answer);
-    } catch (error) {
-      if (!(error instanceof HttpError) || error.code !== "sync.gap") throw error;
-      have = Number(error.params.have);
-    }
-    await drain(means, device, have);
+    await drain(means, device, await standing(means, device));
   }
   await db.drop("resend");
+}
+
+/** Up to where the server has this queue, as it says now. */
+async function standing(means: Means, device: DeviceRow): Promise<number> {
+  const { bundle, signature } = await question(means.db, device);
+  try {
+    const answer = await post(means, bundle, signature);
+    await listen(means, answer);
+    return answer.have;
+  } catch (error) {
+    if (!(error instanceof HttpError) || error.code !== "sync.gap") throw error;
+    return Number(error.params.have);
+  }
 }
 
 async function drain(means: Means, device: DeviceRow, from: number): Promise<void> {
   const { db } = means;
   let have = from;
   let limits: Limits = FULL;
+  let asked: number | undefined;
   for (let parts = 0; parts < PARTS_MAX; parts++) {
     const now = (await db.devices.get(device.number)) as DeviceRow;
     const next = await part(db, now, have, limits);
     if (!next) return;
+    // Numbers are given up only to a server that has just said where it stands: a restored one may lack what is still kept here.
+    if (next.what === "lost" && asked !== have) {
+      asked = have = await standing(means, now);
+      continue;
+    }
     try {
       means.sending?.(next.what === "kept" ? [] : next.rows.map((row) => row.op));
       const answer = await deliver(means, next);

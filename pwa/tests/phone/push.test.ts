@@ -176,6 +176,25 @@ describe("gaps, losses, forks", { timeout: 30_000 }, () => {
     expect(await phone.db.read("resend")).toBeUndefined();
   });
 
+  test("a phone that lost part of its queue gives a restored server back what it had acknowledged, and gives up nothing else", async () => {
+    await phone.say(fact(), fact(), fact());
+    await phone.push();
+    const all = await phone.db.ops.toArray();
+    await tidy(
+      phone.db,
+      all.map((row) => row.op),
+      Date.now(),
+    );
+    const number = (await phone.db.device())?.number as number;
+    server.restore({ have: new Map([[number, 1]]), ops: all.filter((row) => row.n === 1).map((row) => row.op) });
+    const [lost, kept] = await phone.say(fact(), fact());
+    await phone.db.ops.delete(lost?.op as string);
+    expect(await phone.push()).toBeNull();
+    expect(server.lost).toEqual([[number, 4, 4]]);
+    expect(server.taken.map((t) => t.n).sort()).toEqual([1, 2, 3, 5]);
+    expect(server.taken.at(-1)?.op).toBe(kept?.op);
+  });
+
   test("what no phone and no bundle holds any more is said to be lost, and the queue goes on", async () => {
     await phone.say(fact(), fact());
     await phone.push();
