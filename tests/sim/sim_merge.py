@@ -42,7 +42,13 @@ def history(seed: int) -> dict[str, Any]:
         rest: list[Any] = {
             "new": ["new", *head, 1, fields],
             "set": ["set", *head, fields],
-            "add": ["add", *head, random.choice(["notes", "photos"]), random.choice(ITEMS), {"text": random.randrange(5)}],
+            "add": [
+                "add",
+                *head,
+                random.choice(["notes", "photos"]),
+                random.choice(ITEMS),
+                {"text": random.randrange(5), **random.choice([{}, {"by": "me"}])},
+            ],
             "act": ["act", *head, random.choice(["halted", "working"]), fields, 0],
         }[what]
         arrivals.append([json.dumps(rest, ensure_ascii=False, separators=(",", ":")), now])

@@ -307,7 +307,7 @@ class Phone:
         return int(answer["have"])
 
     async def _drain(self, number: int, have: int) -> None:
-        disk, limit = self.disk, self.bundle_max
+        disk, limit, asked = self.disk, self.bundle_max, -1
         for _ in range(1_000):
             device = disk.devices[number]
             if have >= device.n:
@@ -319,6 +319,10 @@ class Phone:
                     break
                 run.append(row)
             kept = [k for k in disk.kept if k[0] == number and k[1] <= have + 1 and k[2] > have]
+            if not run and not kept and asked != have:
+                # Numbers are given up only to a server that has just said where it stands: a restored one may lack what is still kept here.
+                asked = have = await self._question(number)
+                continue
             try:
                 if run:
                     data = self._bundle(number, run[0].n, run, self._before(number, run[0].n))
