@@ -115,21 +115,23 @@ def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:
             yield
 
     app = Anlu(
-        route_handlers=[
-            health.health,
-            metrics.metrics,
-            reference.style,
-            *auth_controllers.ROUTES,
-            *sync_controllers.ROUTES,
-            *sync_history.ROUTES,
-            *media_controllers.ROUTES,
-            *people_controllers.ROUTES,
-            *equipment_controllers.ROUTES,
-            *equipment_reading.ROUTES,
-            *rounds_controllers.ROUTES,
-            *hazards_controllers.ROUTES,
-            *integrations_controllers.ROUTES,
-        ],
+        route_handlers=errors.describe(
+            [
+                health.health,
+                metrics.metrics,
+                reference.style,
+                *auth_controllers.ROUTES,
+                *sync_controllers.ROUTES,
+                *sync_history.ROUTES,
+                *media_controllers.ROUTES,
+                *people_controllers.ROUTES,
+                *equipment_controllers.ROUTES,
+                *equipment_reading.ROUTES,
+                *rounds_controllers.ROUTES,
+                *hazards_controllers.ROUTES,
+                *integrations_controllers.ROUTES,
+            ]
+        ),
         dependencies={
             "auth": Provide(auth_controllers.provide_auth),
             "principal": Provide(auth_controllers.provide_principal),

@@ -19,7 +19,8 @@ from backend.kernel.clock import Clock
 from backend.kernel.errors import Refusal, Text
 
 UnixMs = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-DeviceNumber = Annotated[int, msgspec.Meta(ge=1, lt=2**48)]
+DEVICE_NUMBERS = 2**48
+DeviceNumber = Annotated[int, msgspec.Meta(ge=1, lt=DEVICE_NUMBERS)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 ShortText = Annotated[str, msgspec.Meta(max_length=400)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
@@ -262,7 +263,7 @@ class Auth:
         """End a phone: lost, replaced, given back."""
         now = self.clock()
         async with self.store.write() as tx:
-            if await devices.key_of(tx, number) is None:
+            if not 1 <= number < DEVICE_NUMBERS or await devices.key_of(tx, number) is None:
                 raise Refusal("auth.device_unknown")
             self.revocations.note(Line("device", str(number), True, now, by.person))
             await devices.retire(tx, number, by.person, now)

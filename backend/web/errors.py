@@ -1,14 +1,18 @@
 """Every exception becomes the one error shape, with a code of the catalogue. What the server did wrong is logged with its trace and told
 without it."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from msgspec import DecodeError, ValidationError
 
-from backend.kernel.errors import Refusal, body, catalogue
+from backend.kernel.errors import Refusal, Text, body, catalogue
 
 WHERE_CHARS_MAX = 200
 Asking = Request[Any, Any, Any]
@@ -70,6 +74,35 @@ HANDLERS: dict[Any, Any] = {
     DecodeError: on_malformed,
     Exception: on_anything,
 }
+
+
+class Refused(msgspec.Struct):
+    """Why something was not done: a code of the catalogue, its sentence in both languages, and what the sentence names."""
+
+    code: str
+    message: Text
+    params: dict[str, Any]
+
+
+_ALWAYS = {
+    400: "Not what the operation takes",
+    404: "Nothing of that name, or no right to it",
+    409: "Not as things stand, or another session",
+    413: "Too large",
+    422: "Understood, and refused",
+    429: "Too often",
+    500: "Our mistake; it stands in the log",
+    503: "Later",
+}
+_NAMED = {401: "Nobody is signed in, or not any more", 403: "Not for this person"}
+
+
+def describe(handlers: Sequence[HTTPRouteHandler]) -> Sequence[HTTPRouteHandler]:
+    """The same handlers, whose description names the one shape of every refusal instead of the framework's own."""
+    for handler in handlers:
+        told = _ALWAYS if handler.opt.get("who") == "anyone" else _ALWAYS | _NAMED
+        handler.responses = {status: ResponseSpec(Refused, description=words, generate_examples=False) for status, words in told.items()}
+    return handlers
 
 
 def route_of(scope: Any) -> str:
