@@ -12,14 +12,15 @@ from backend.kernel.errors import Text
 
 FOLDER = Path(__file__).with_name("tables")
 
-ColumnType = Literal["text", "number", "date", "choice", "known", "ref", "roles", "username", "password"]
+ColumnType = Literal["text", "number", "date", "choice", "known", "ref", "refs", "roles", "username", "password"]
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from"}):
     """One column. Its heading is `title` in either language, both, or one of `also`.
 
-    `type`: `choice` is one of the kind's own choices; `known` may be anything, and what `from` names is offered; `ref` is the key of a
-    document of the kind `of`; `roles` is `role@area; …`; `username` and `password` are an account and no part of the document.
+    `type`: `choice` is one of the kind's own choices, or of what `from` names; `known` may be anything, and what `from` names is offered;
+    `ref` is the key of a document of the kind `of`, `refs` several with semicolons between, at most `max`; `roles` is `role@area; …`;
+    `username` and `password` are an account and no part of the document.
     `field`: the field it fills, `map.entry` inside one (its own name where it is not said). `by`: the transition that changes it later;
     `fixed`: nothing does. `together`: columns that are filled in too where this one is.
     """
@@ -33,7 +34,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
     by: str = ""
     fixed: bool = False
     of: str = ""
-    source: Literal["", "equipment_types"] = ""
+    source: Literal["", "equipment_types", "shifts"] = ""
     together: list[str] = []
     min: float | None = None
     max: float | None = None
@@ -45,10 +46,11 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
         return self.type in ("username", "password")
 
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one kind's documents look like as rows. `key`: the column that tells which document a row is about. `cap`: the capability that
-    importing and exporting need; where the column `area` is, or on the whole plant where a table has none. `order`: which comes first,
-    since a row may name what another table brings."""
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"also_by": "with"}):
+    """What one kind's documents look like as rows. `key`: the column that tells which document a row is about, together with those in
+    `with`. `lines`: rows are not documents but lines of this set in them; see the module `lines`. `cap`: the capability that importing and
+    exporting need; where the column `area` is, or on the whole plant where a table has none. `order`: which comes first, since a row may
+    name what another table brings."""
 
     kind: str
     cap: str
@@ -57,6 +59,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: dict[str, Column]
     area: str = ""
     order: int = 0
+    lines: str = ""
+    also_by: list[str] = []
     name: str = ""
 
     def field(self, column: str) -> tuple[str, str]:

@@ -243,7 +243,7 @@ def _reader(table: Table, kind: CompiledKind, world: World, name: str) -> Callab
         case "date":
             return _date
         case "choice":
-            choices = field.of if field is not None and isinstance(field.of, dict) else {}
+            choices = choices_of(table, kind, world, name)
             words = _by_words(choices)
             return lambda value: _choice(text_of(value), choices, words)
         case "known":
@@ -252,6 +252,8 @@ def _reader(table: Table, kind: CompiledKind, world: World, name: str) -> Callab
             return lambda value: offered.get(folded(text_of(value))) or _short(text_of(value), most)
         case "ref":
             return lambda value: text_of(value)
+        case "refs":
+            return lambda value: _refs(text_of(value), int(column.max or CELL_CHARS_MAX))
         case "roles":
             roles = field.columns["role"].of if field is not None else {}
             known = roles if isinstance(roles, dict) else {}
@@ -327,13 +329,26 @@ def _choices(choices: Mapping[str, Label]) -> str:
 
 def _roles(text: str, choices: Mapping[str, Label], words: Mapping[str, str]) -> list[tuple[str, str]]:
     """(role, text of the area's key, empty for the whole plant) of each."""
-    for mark in "；、，,\n":
-        text = text.replace(mark, ";")
     found = []
-    for part in filter(None, (part.strip() for part in text.split(";"))):
+    for part in _parts(text):
         role, _, area = part.replace("＠", "@").partition("@")
         found.append((_choice(role.strip(), choices, words), area.strip()))
     return found
+
+
+def _refs(text: str, most: int) -> list[str]:
+    """The keys in a cell, each once."""
+    found = {folded(part): part for part in _parts(text)}
+    if len(found) > most:
+        raise Refusal("import.too_many_refs", limit=most)
+    return list(found.values())
+
+
+def _parts(text: str) -> list[str]:
+    """What semicolons, or what people write for them, stand between."""
+    for mark in "；、，,\n":
+        text = text.replace(mark, ";")
+    return [part.strip() for part in text.split(";") if part.strip()]
 
 
 def _password(text: str) -> str:
@@ -360,8 +375,9 @@ def _match(
         key = given.get(table.key)
         if not isinstance(key, str):
             continue
-        spelling = folded(key)
+        spelling = spelling_of(table, given)
         if spelling in first:
+            key = " ".join(str(given[name]) for name in (table.key, *table.also_by) if isinstance(given.get(name), str))
             wrong(number, table.key, "import.twice", text=key, row=first[spelling])
             continue
         first[spelling] = number
@@ -379,6 +395,12 @@ def _match(
                     wrong(number, name, "import.together", headings=_both(lacking))
         rows.append(_Row(number, spelling, given, living[0] if living else None, living[0].id if living else new_id()))
     return rows
+
+
+def spelling_of(table: Table, given: Mapping[str, Any]) -> str:
+    """By what a row and a document are known to be the same: the folded key, and what else is in it."""
+    values = (given.get(name) for name in (*table.also_by, table.key))
+    return "|".join("" if value is None or isinstance(value, Cleared) else folded(str(value)) for value in values)
 
 
 def _filled(table: Table, column: str, given: Mapping[str, Any], living: list[Held]) -> bool:
@@ -421,6 +443,8 @@ def _resolve(
             own = inside if table.columns[name].of == table.kind else {}
             if isinstance(value, str):
                 row.given[name] = _id(refs, own, value)
+            elif isinstance(value, list) and table.columns[name].type == "refs":
+                row.given[name] = [_id(refs, own, key) for key in value]
             elif isinstance(value, list):
                 row.given[name] = [{"role": role, "area": _id(refs, own, area) if area else None} for role, area in value]
     return rows
@@ -429,7 +453,9 @@ def _resolve(
 def _keys(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
-    return [area for _, area in value if area] if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    return [key for one in value if (key := one if isinstance(one, str) else one[1])]
 
 
 def _unfound(refs: Mapping[str, list[Held]], inside: Mapping[str, str], key: str) -> str:
@@ -479,12 +505,18 @@ def _step(table: Table, kind: CompiledKind, world: World, row: _Row, wrong: Wron
                 whole[entry] = after
         elif after is not None or row.held is not None:
             fields[field] = after
+    if table.lines and fields:
+        # A line is said whole.
+        fields = {name: value for name, value in row.given.items() if value is not None and not isinstance(value, Cleared)}
+    known = kind.kind.fields
+    if table.lines:
+        known = {name: field for name, field in {**known, **kind.kind.sets[table.lines].fields}.items() if name in table.columns}
     for field, value in fields.items():
-        if kind.kind.fields[field].type == "label":
+        if known[field].type == "label":
             fields[field] = {"zh": value.get("zh", ""), "en": value.get("en", "")}
         elif isinstance(value, dict) and not value:
             fields[field] = None
-    for found in validate(kind.kind.fields, fields, whole=row.held is None, shown=lambda *_: True, check=lambda *_: None):
+    for found in validate(known, fields, whole=row.held is None, shown=lambda *_: True, check=lambda *_: None):
         root = found.field.partition(".")[0]
         column_name = next((name for name in table.columns if table.field(name)[0] == root), table.key)
         wrong(row.number, column_name, found.code, **{k: v for k, v in found.params.items() if k != "field"})
@@ -542,6 +574,8 @@ def _same(before: Any, after: Any) -> bool:
         # Blanks are read as one: what stands may have been typed with two.
         return " ".join(before.split()) == after
     if isinstance(after, list) or isinstance(before, list):
+        if any(isinstance(one, str) for one in (*(before or []), *(after or []))):
+            return set(before or []) == set(after or [])
         return {(one["role"], one.get("area")) for one in before or []} == {(one["role"], one.get("area")) for one in after or []}
     return bool(before == after) or (not before and before != 0 and after is None)
 
@@ -632,13 +666,15 @@ def show(table: Table, kind: CompiledKind, world: World, name: str, value: Any) 
     field = kind.kind.fields.get(table.field(name)[0])
     match column.type:
         case "choice":
-            choices = field.of if field is not None and isinstance(field.of, dict) else {}
+            choices = choices_of(table, kind, world, name)
             return title(choices[value], world.lang) if value in choices else str(value)
         case "known":
             offered = world.known[column.source]
             return title(offered[value], world.lang) if value in offered else str(value)
         case "ref":
             return _key_of(world, column.of, value)
+        case "refs":
+            return ("；" if world.lang == "zh" else "; ").join(filter(None, (_key_of(world, column.of, one) for one in value)))
         case "roles":
             roles = field.columns["role"].of if field is not None else {}
             words = roles if isinstance(roles, dict) else {}
@@ -649,6 +685,15 @@ def show(table: Table, kind: CompiledKind, world: World, name: str, value: Any) 
             ]
             return ("；" if world.lang == "zh" else "; ").join(dict.fromkeys(parts))
     return " ".join(text_of(value).split())
+
+
+def choices_of(table: Table, kind: CompiledKind, world: World, name: str) -> Mapping[str, Label]:
+    """What can be chosen in a column of that type: id → title."""
+    column = table.columns[name]
+    if column.source:
+        return world.known[column.source]
+    field = kind.kind.fields.get(table.field(name)[0])
+    return field.of if field is not None and isinstance(field.of, dict) else {}
 
 
 def title(of: Label, lang: str) -> str:

@@ -16,13 +16,14 @@ import structlog
 
 from backend.auth.service import Auth
 from backend.auth.sessions import Principal
+from backend.domains.integrations import lines, writer
 from backend.domains.integrations import plan as plans
-from backend.domains.integrations import writer
 from backend.domains.integrations.columns import Table, folded, tables
 from backend.domains.integrations.plan import Held, Plan, Step, World
 from backend.domains.integrations.reader import Book, read
-from backend.flow.judge import FlowJudge
+from backend.flow.judge import CALENDAR_KEY, FlowJudge
 from backend.flow.kind import CompiledKind, Label
+from backend.flow.machine import View
 from backend.kernel.clock import Clock
 from backend.kernel.errors import Refusal, body
 from backend.kernel.ids import uuid7
@@ -243,7 +244,11 @@ class Imports:
         found = await asyncio.to_thread(plans.make, table, kind, book, world, self._new_id)
         if found.digest != seen:
             raise Refusal("import.changed")
-        said = [(step, op) for step in found.steps for op in _ops(table, kind, step, principal.person)]
+        if table.lines:
+            views = await self._views(TxDocs(tx), table)
+            said = list(lines.ops(table, found.steps, lines.sheets(views), kind.kind.version, principal.person, self._new_id))
+        else:
+            said = [(step, op) for step in found.steps for op in _ops(table, kind, step, principal.person)]
         try:
             for at in range(0, len(said), OPS_AT_ONCE):
                 part = said[at : at + OPS_AT_ONCE]
@@ -287,7 +292,7 @@ class Imports:
         caps = (await self._judge.actor(docs, principal.person)).caps.get(table.cap, [])
         held: dict[str, list[Held]] = {}
         field, _ = table.field(table.key)
-        for one in await self._held(await docs.all(table.kind)):
+        for one in await self._held(await docs.all(table.kind)) if not table.lines else ():
             if one.fields.get(field):
                 held.setdefault(folded(str(one.fields[field])), []).append(one)
         keyed = {one.kind: one.field(one.key)[0] for one in tables().values()}
@@ -300,12 +305,23 @@ class Imports:
                 if text := str(one.fields.get(key) or ""):
                     refs[of].setdefault(folded(text), []).append(one)
                     keys[of][one.id] = text
+        if table.lines:
+            held = lines.held(table, await self._views(docs, table), keys["area"])
         accounts: dict[str, str] = {}
         if any(column.account for column in table.columns.values()):
             accounts = {row["person"]: row["username"] for row in await tx.all("SELECT person, username FROM account")}
-        return World(
-            held, refs, lambda area: "*" in caps or area in caps, {"equipment_types": self._equipment_types()}, accounts, keys, lang
-        )
+        known = {"equipment_types": self._equipment_types(), "shifts": await self._shifts(docs)}
+        return World(held, refs, lambda area: "*" in caps or area in caps, known, accounts, keys, lang)
+
+    async def _views(self, docs: TxDocs, table: Table) -> list[View]:
+        """The documents of the table's kind as rules see them."""
+        found = [await self._judge.view(docs, doc.key) for doc in await docs.all(table.kind)]
+        return [view for view in found if view is not None]
+
+    async def _shifts(self, docs: TxDocs) -> dict[str, Label]:
+        """The calendar's shifts by their keys."""
+        view = await self._judge.view(docs, CALENDAR_KEY)
+        return {one["key"]: Label(**one["name"]) for one in (view or {}).get("shifts") or []}
 
     async def _held(self, documents: Sequence[Document]) -> list[Held]:
         found = []

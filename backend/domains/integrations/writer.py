@@ -11,7 +11,7 @@ from openpyxl.utils import get_column_letter, quote_sheetname
 from openpyxl.worksheet.datavalidation import DataValidation
 
 from backend.domains.integrations.columns import Column, Table, heading
-from backend.domains.integrations.plan import World, show, title
+from backend.domains.integrations.plan import World, choices_of, show, title
 from backend.domains.integrations.reader import ROWS_MAX, guarded
 from backend.flow.kind import CompiledKind
 
@@ -101,7 +101,7 @@ def _headed(sheet: Any, table: Table, names: list[str], name: str) -> None:
         cell.fill = MUST if column.required else HEAD
         cell.alignment = Alignment(wrap_text=True, vertical="center")
         letter = get_column_letter(place)
-        sheet.column_dimensions[letter].width = WIDTH * 2 if column.type == "roles" or column_name.startswith("name") else WIDTH
+        sheet.column_dimensions[letter].width = WIDTH * 2 if column.type in ("roles", "refs") or column_name.startswith("name") else WIDTH
         if column.type != "number":
             # Excel would make a number of 0012 and a date of 1-2.
             sheet.column_dimensions[letter].number_format = TEXT
@@ -145,13 +145,13 @@ def _offered(table: Table, kind: CompiledKind, world: World, name: str) -> Itera
     """What can be chosen in a column, and what stands beside it to know it by."""
     column, lang = table.columns[name], world.lang
     field = kind.kind.fields.get(table.field(name)[0])
-    if column.type == "choice" and field is not None and isinstance(field.of, dict):
-        yield from ((title(one, lang), "") for one in field.of.values())
+    if column.type == "choice":
+        yield from ((title(one, lang), "") for one in choices_of(table, kind, world, name).values())
     elif column.type == "known":
         yield from ((title(one, lang), title(one, "en" if lang == "zh" else "zh")) for one in world.known[column.source].values())
     elif column.type == "roles" and field is not None and isinstance(field.columns["role"].of, dict):
         yield from ((title(one, lang), title(one, "en" if lang == "zh" else "zh")) for one in field.columns["role"].of.values())
-    elif column.type == "ref":
+    elif column.type in ("ref", "refs"):
         for _, held in sorted(world.refs[column.of].items()):
             for one in held:
                 if not one.ended:
@@ -164,7 +164,7 @@ def _rules(sheet: Any, table: Table, lists: dict[str, str]) -> None:
     for place, (name, column) in enumerate(table.columns.items(), 1):
         cells = f"{get_column_letter(place)}2:{get_column_letter(place)}{ROWS_MAX + 1}"
         rule = None
-        if name in lists and column.type != "roles":
+        if name in lists and column.type not in ("roles", "refs"):
             rule = DataValidation(type="list", formula1=f"={lists[name]}", allow_blank=not column.required)
             # Another area may come in the same file, another type without a check list: these are offered, not demanded.
             rule.showErrorMessage = column.type == "choice"

@@ -18,6 +18,7 @@ export const TABLES: TableOf[] = [
   { name: "areas", cap: "manage_plant", icon: "area", title: "me.areas" },
   { name: "machines", cap: "manage_equipment", icon: "crane", title: "machines.title" },
   { name: "people", cap: "manage_people", icon: "people", title: "me.people" },
+  { name: "roster", cap: "manage_people", icon: "clock", title: "duty.rosters" },
 ];
 
 export const mine = (me: Me | null): TableOf[] => TABLES.filter((one) => me?.has(one.cap) === true);
