@@ -47,6 +47,14 @@ async def test_an_area_that_moves_takes_rights_with_it(plant: Plant) -> None:
     assert await plant.say("admin", "act", f"area/{AREA}", "move", parent=AREA) == ("refused", "area.own_parent")
 
 
+async def test_a_first_pull_brings_forms_people_and_areas_before_what_lies_in_areas(plant: Plant) -> None:
+    await plant.check()
+    pulled = await plant.world.pull(await plant.phone("safety"))
+    kinds = [line["doc"].partition("/")[0] for line in pulled.lines if "doc" in line]
+    last = max(n for n, kind in enumerate(kinds) if kind in ("kind", "person", "area", "limit", "calendar"))
+    assert last < min(n for n, kind in enumerate(kinds) if kind in ("machine", "check.overhead_crane"))
+
+
 async def test_what_an_older_snapshot_reads_is_not_kept_for_others(plant: Plant) -> None:
     judge = plant.world.sync.judge
     async with plant.world.store.read() as before:

@@ -9,6 +9,7 @@ export type IconName =
   | "check"
   | "clock"
   | "cloud"
+  | "clouddown"
   | "cloudup"
   | "crane"
   | "cross"
