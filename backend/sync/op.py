@@ -281,8 +281,10 @@ def decode_bundle(data: bytes) -> Bundle:
         bundle = _BUNDLE.decode(data)
     except UnicodeDecodeError:
         raise Malformed("utf8") from None
-    except (msgspec.DecodeError, RecursionError):
+    except msgspec.DecodeError:
         raise Malformed("json") from None
+    except RecursionError:
+        raise Malformed("depth") from None
     if bundle.v != 1 or not 0 <= bundle.device <= DEVICE_MAX or not 1 <= bundle.first <= NUMBER_MAX:
         raise Malformed("shape")
     if (bundle.prev is None) != (bundle.first == 1) or (bundle.prev is not None and not _HASH.fullmatch(bundle.prev)):

@@ -4,6 +4,7 @@ Tables stand between `<!-- table: NAME -->` and `<!-- end -->` and are written f
 writes them anew. What stands in sentences (commands, settings, recipes, routes, metrics, codes, files) has to exist.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -16,17 +17,25 @@ from litestar.routes import HTTPRoute
 
 from backend import cli
 from backend.app import Anlu, build
+from backend.auth import attempts, devices, nonces, tokens
 from backend.flow.judge import FlowJudge
 from backend.flow.kind import CompiledKind, Does, Transition
 from backend.flow.load import BACKEND, file_kinds, plant_limits, read_yaml
-from backend.kernel.errors import catalogue
+from backend.kernel.errors import Entry, catalogue
 from backend.settings import Settings, describe
+from backend.sync import events, hlc, op, pull, push, server
 from backend.web.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ["operator.md", "safety-officer.md", "integrator.md", "checklists.md"]
+PAGES = ["operator.md", "safety-officer.md", "integrator.md", "sync.md", "checklists.md"]
 DEPLOY = DOCS / "deploy"
+ANSWERED = {
+    *("auth.wrong", "auth.too_many", "auth.expired", "auth.other_session", "auth.key", "auth.proof", "auth.revoked", "auth.not_active"),
+    *("auth.device_retired", "device.forked", "http.malformed", "http.too_large", "http.rate", "http.unavailable", "http.internal"),
+}
+"""What a client of the protocol meets beside `sync.*`."""
+DOUBTED = ("author.unproven", "device.revoked")
 BLOCK = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -166,6 +175,66 @@ def who(step: Does) -> str:
     return code(" ".join(str(step.who).split()))
 
 
+def sync_codes_table(_: Anlu) -> str:
+    """What push, pull and signing in may answer, and what the server itself says of an op."""
+    said = catalogue()
+    whole = [name for name in said if name in ANSWERED or (name.startswith("sync.") and name not in phones_own())]
+    verdicts = [name for name in said if name.startswith("op.") and name not in phones_own()]
+    rows = [["request", code(name), str(said[name].status), *says(said[name])] for name in sorted(whole)]
+    rows += [
+        ["parked" if said[name].status == 202 else "refused", code(name), "", *says(said[name])] for name in sorted([*verdicts, *DOUBTED])
+    ]
+    return table(["状态 Where", "代码 Code", "HTTP", "参数 Params", "说明", "What happened"], rows)
+
+
+def says(entry: Entry) -> list[str]:
+    return [" ".join(f"`{name}`" for name in entry.params), cell(entry.zh), cell(entry.en)]
+
+
+def phones_own() -> set[str]:
+    """Codes that the app says to itself and no server answers with."""
+    return set(json.loads((BACKEND / "kernel/catalogue/phone.json").read_text("utf-8")))
+
+
+def sync_reasons_table(_: Anlu) -> str:
+    return table(["reason", "What is wrong"], [[code(name), cell(text)] for name, text in op.REASONS.items()])
+
+
+def sync_limits_table(_: Anlu) -> str:
+    rows = [
+        ("一包操作 ops in a bundle", op.OPS_IN_BUNDLE_MAX, "`sync.too_large`"),
+        ("一包字节 bytes in a bundle, before any Content-Encoding", op.BUNDLE_BYTES_MAX, "`sync.too_large`"),
+        ("作者令牌 author tokens in a bundle", push.TOKENS_IN_BUNDLE_MAX, "`sync.malformed`"),
+        ("加密旧包 bytes of a request to push", push.JOSE_BYTES_MAX, "`http.too_large`"),
+        ("每分钟包数 bundles of a device in a minute", server.BUNDLES_PER_MINUTE, "`http.rate`"),
+        ("一条操作 bytes in an op", op.OP_BYTES_MAX, "`op.malformed`"),
+        ("名称数 names in an op: fields, entries, inputs", op.FIELDS_IN_SET_MAX, "`op.malformed`"),
+        ("名称长度 characters of a name", op.NAME_CHARS_MAX, "`op.malformed`"),
+        ("一个值 bytes of a value, or a whole item, as RFC 8785 writes it", op.VALUE_BYTES_MAX, "`op.malformed`"),
+        ("嵌套层数 arrays and objects inside one another, the op counted", op.DEPTH_MAX, "`op.malformed`"),
+        ("最大数 largest number", op.NUMBER_MAX, "`op.malformed`"),
+        ("集合条目 items in one set of a document", op.ITEMS_IN_SET_MAX, "`op.set_full`"),
+        ("盐 bytes of a salt", push.SALT_BYTES, "value not kept"),
+        ("时钟超前 clock ahead, ms", hlc.CLOCK_AHEAD_MS_MAX, "`e` is the server's"),
+        ("作者令牌 author token, hours", tokens.AUTHOR_TOKEN_HOURS, "`author.unproven`"),
+        ("令牌前的宽限 grace before a token's `iat`, ms", tokens.CLOCK_LEEWAY_MS, "`author.unproven`"),
+        ("证书 certificate, days", tokens.CERTIFICATE_DAYS, "`sync.certificate`"),
+        ("回执 receipt, days", tokens.RECEIPT_DAYS, ""),
+        ("曾用设备号 predecessors in a certificate", devices.PREDECESSORS_MAX, "`op.wrong_device`"),
+        ("随机数 nonce, ms", nonces.LIFE_MS, "`auth.proof`"),
+        ("每个用户名试错 tries for a name in five minutes", attempts.ATTEMPTS_MAX, "`auth.too_many`"),
+        ("一页文档 documents in a page of a first pull", pull.DOCS_IN_PAGE_MAX, "next page"),
+        ("一页变更 changes in a page", pull.CHANGES_IN_PAGE_MAX, "next page"),
+        ("want", pull.WANTED_MAX, "the rest is not read"),
+        ("游标 characters of a cursor", pull.CURSOR_CHARS_MAX, "`reset`"),
+        ("事件注释 comment of the event stream, seconds", events.COMMENT_SECONDS, ""),
+        ("事件连接 event streams of a server", events.LISTENERS_MAX, "`http.unavailable`"),
+        ("会话 session, hours (worker, administrator)", "{worker_session_hours}, {admin_session_hours}", "`auth.expired`"),
+    ]
+    own = {name: getattr(Settings(), name) for name in ("worker_session_hours", "admin_session_hours")}
+    return table(["限值 Limit", "值 Value", "超过时 Beyond it"], [[what, str(value).format(**own), then] for what, value, then in rows])
+
+
 def checklists_table(_: Anlu) -> str:
     parts = []
     for kind in kinds():
@@ -211,6 +280,9 @@ TABLES: dict[str, Callable[[Anlu], str]] = {
     "limits": limits_table,
     "kinds": kinds_table,
     "checklists": checklists_table,
+    "sync_codes": sync_codes_table,
+    "sync_reasons": sync_reasons_table,
+    "sync_limits": sync_limits_table,
 }
 
 
@@ -264,7 +336,7 @@ def test_what_a_document_names_exists(name: str, text: str, app: Anlu):
 
 
 def test_each_guide_begins_with_a_summary_in_chinese():
-    for name in PAGES[:3]:
+    for name in PAGES[:4]:
         top = (DOCS / name).read_text("utf-8").split("\n## ")[0]
         assert len(re.findall(r"[\u4e00-\u9fff]", top)) > 120, name
 
