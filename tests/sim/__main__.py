@@ -36,7 +36,7 @@ async def main() -> int:
                 failed.append(seed)
                 print(f"seed {seed} on {schedule['store']}:", *problems[:8], sep="\n    ", flush=True)
                 if not given.no_shrink:
-                    small = await simulation.smallest(schedule, problems)
+                    small = await simulation.smallest(schedule)
                     print(f"  shortest, {len(small['steps'])} steps of {len(schedule['steps'])}: {json.dumps(small)}", flush=True)
             if n % SAY_EVERY == 0 or n == len(seeds):
                 print(f"{n} histories, {len(failed)} failed, {time.monotonic() - began:.0f} s", flush=True)

@@ -1,5 +1,6 @@
 """Many histories, one after another: on both databases, with phones of both sorts; a failure comes with its seed and made small."""
 
+import asyncio
 import importlib.util
 import logging
 import os
@@ -16,7 +17,9 @@ from sim_schedule import Schedule, make, shrink
 
 APP_EVERY = 10
 """Every tenth history has phones with the app's own data layer among the others; a history of theirs takes several times as long."""
-POSTGRES_EVERY = 5
+POSTGRES_EVERY = 8
+SECONDS_MAX = 150
+"""A history that takes longer hangs."""
 SHRINK_TRIES_MAX = 80
 
 
@@ -66,7 +69,7 @@ class Simulation:
         """What was wrong in this history."""
         one: Run | None = None
         try:
-            problems, one = await run(self.bases[schedule["store"]], schedule, self.phone)
+            problems, one = await asyncio.wait_for(run(self.bases[schedule["store"]], schedule, self.phone), SECONDS_MAX)
         except Exception as error:
             problems = [f"the simulation stopped: {error!r}"]
         if self._app and "app" in schedule["phones"]:
@@ -81,13 +84,12 @@ class Simulation:
                 self.counted[verdict.state] += 1
         return problems
 
-    async def smallest(self, schedule: Schedule, problems: list[str]) -> Schedule:
+    async def smallest(self, schedule: Schedule) -> Schedule:
         """The shortest schedule found that still fails."""
 
         async def fails(shorter: Schedule) -> bool:
             return bool(await self.run(shorter))
 
-        _ = problems
         return await shrink(schedule, fails, SHRINK_TRIES_MAX)
 
 

@@ -7,6 +7,7 @@ bundles that were delivered, who was revoked when), and says what every verdict,
 
 import base64
 import hashlib
+import itertools
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -646,7 +647,7 @@ class Model:
         }
         steps["halted"] = {"halted", "working", "void"}
         for key, states in self.history.items():
-            for one, next_one in zip(states, states[1:], strict=False):
+            for one, next_one in itertools.pairwise(states):
                 if next_one not in steps[one]:
                     found.append(f"{key} went from {one} to {next_one}")
         return found
