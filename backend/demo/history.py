@@ -400,7 +400,8 @@ class _Past:
         officers = self.plant.holders("safety", area)
         master = chance.choice(masters or officers)
         # Whoever stands on the machine's word is told at once; the rest waits for the morning's walk.
-        wait = chance.randint(5, 25) if critical or grade == "red" else min(int(4 + chance.expovariate(1 / 170)), 14 * 60)
+        slow = 6 + chance.expovariate(1 / (150 if grade == "orange" else 420))
+        wait = chance.randint(5, 25) if critical or grade == "red" else min(int(slow), 26 * 60)
         assigned = at + wait * MINUTE_MS
         if chance.random() < 0.3:
             self._comment(chance, of, key, at + chance.randint(3, max(4, wait)) * MINUTE_MS, master, seed)
@@ -414,7 +415,7 @@ class _Past:
         act(assigned, master, "assign", {"assignee": person_id(hand.key), "due_at": due})
         recent = at > self.now - 9 * DAY_MS
         fate = chance.random()
-        if recent and fate < (0.12 if critical else 0.16):
+        if recent and fate < (0.35 if critical else 0.2):
             # Waits for a part: the machine stands still, the day it was due goes by.
             self._comment(chance, of, key, assigned + chance.randint(2, 6) * HOUR_MS, hand, seed)
             return
@@ -435,7 +436,7 @@ class _Past:
             self._later(cleared, self._clearer(machine, item, master, given))
             act(cleared + chance.randint(4, 15) * MINUTE_MS, master if master.key != hand.key else judges[0], "close")
             return
-        closed = _by_day(done + chance.randint(1, 26) * HOUR_MS)
+        closed = _by_day(done + chance.randint(3, 54) * HOUR_MS)
         act(closed, chance.choice(judges), "close")
 
     def _comment(self, chance: random.Random, of: str, key: str, at: int, who: Person, seed: str) -> None:

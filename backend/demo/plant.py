@@ -107,7 +107,7 @@ class Route(msgspec.Struct, frozen=True):
 
 class Plant(msgspec.Struct, frozen=True):
     """A whole demo plant. `duties`: role and area of each roster, and who has it in every shift; nobody where the crews take turns.
-    `large`: it has a plan and a past."""
+    `upkeep`: type of machine, what is done, how, and every how many days. `large`: it has a plan and a past."""
 
     areas: tuple[Area, ...]
     machines: tuple[Machine, ...]
@@ -116,6 +116,7 @@ class Plant(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...]
     questions: Mapping[str, dict[str, Any]]
     duties: tuple[tuple[str, str | None, str | None], ...]
+    upkeep: tuple[tuple[str, str, str, int], ...] = ()
     large: bool = False
 
     def within(self, area: str) -> Iterator[str]:
@@ -218,6 +219,7 @@ def large() -> Plant:
         routes=(*(_fewer(one) for one in base.routes), *_routes(given, areas, machines)),
         questions={**base.questions, **given["questions"]},
         duties=(*base.duties, *((role, area, None) for role, area in turns), ("guardian", "gas", None)),
+        upkeep=tuple((kind, title, how, days) for kind, title, how, days in given["maintenance"]),
         large=True,
     )
 

@@ -19,6 +19,7 @@ HISTORY_DAYS = 30
 ROSTER_DAYS_BEFORE = 2
 ROSTER_DAYS_AHEAD = 30
 CREWS_DAYS_AHEAD = 14
+UPKEEP_MACHINES_MAX = 6
 
 
 class Book:
@@ -70,6 +71,7 @@ def ops(plant: Plant, versions: dict[str, int], now: int) -> list[Op]:
     _rosters(book, plant, now)
     for route in plant.routes:
         book.new("round.route", route_id(route.key), _route(plant, route))
+    _upkeep(book, plant, now)
     if not plant.large:
         missed = {
             "route": route_id("cranes"),
@@ -79,6 +81,16 @@ def ops(plant: Plant, versions: dict[str, int], now: int) -> list[Op]:
         }
         book.new("round", derived("demo:round:missed"), missed)
     return book.said
+
+
+def _upkeep(book: Book, plant: Plant, now: int) -> None:
+    """Maintenance plans; some have just fallen due, most will in the days to come."""
+    for kind, title, how, days in plant.upkeep:
+        machines = [one for one in plant.machines if one.type == kind and one.criticality != "C"]
+        for n, machine in enumerate(machines[:UPKEEP_MACHINES_MAX]):
+            next_at = (CALENDAR.day(now) + (n * 7 + len(title)) % days - 1) * DAY_MS
+            fields = {"machine": machine_id(machine.number), "title": title, "how": how, "every_days": days, "next_at": next_at}
+            book.new("maintenance", derived(f"demo:maintenance:{machine.number}"), fields)
 
 
 def _rosters(book: Book, plant: Plant, now: int) -> None:

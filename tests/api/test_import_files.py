@@ -185,7 +185,7 @@ async def test_what_is_no_table_is_refused_with_a_code(admin: Desk, content: byt
 
 
 @pytest.mark.parametrize("name", ["export.xlsx", "export.csv"])
-@pytest.mark.parametrize("table", list(tables()))
+@pytest.mark.parametrize("table", [name for name, table in tables().items() if not table.lines])
 @pytest.mark.parametrize("lang", ["zh", "en"])
 async def test_an_export_changes_nothing_when_it_is_imported(plant: Plant, admin: Desk, table: str, name: str, lang: str) -> None:
     kind = tables()[table].kind
