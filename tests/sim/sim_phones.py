@@ -290,7 +290,8 @@ class Phone:
     async def _resend(self) -> None:
         disk = self.disk
         for number in list(disk.devices):
-            await self._drain(number, await self._question(number))
+            # Not past what was answered: the server may have more, and its verdicts on that never came.
+            await self._drain(number, min(await self._question(number), disk.devices[number].acked))
         disk.resend = False
 
     async def _question(self, number: int) -> int:
@@ -321,7 +322,7 @@ class Phone:
             kept = [k for k in disk.kept if k[0] == number and k[1] <= have + 1 and k[2] > have]
             if not run and not kept and asked != have:
                 # Numbers are given up only to a server that has just said where it stands: a restored one may lack what is still kept here.
-                asked = have = await self._question(number)
+                asked = have = min(await self._question(number), self._hole_ends(number, have, rows) - 1)
                 continue
             try:
                 if run:
@@ -331,10 +332,7 @@ class Phone:
                 elif kept:
                     answer, last = await self._push(kept[-1][3], {"Content-Type": "application/jose"}), kept[-1][2]
                 else:
-                    after = [row.n for row in rows if row.data is not None] + [
-                        k[1] for k in disk.kept if k[0] == number and k[1] > have + 1
-                    ]
-                    first = min([*after, device.n + 1])
+                    first = self._hole_ends(number, have, rows)
                     answer, last = (
                         await self._post(self._bundle(number, first, [], self._before(number, first), lost=True), number),
                         first - 1,
@@ -353,7 +351,12 @@ class Phone:
             device.acked = max(device.acked, last)
             if answer["have"] > device.n:
                 disk.forked = number
-            have = max(last, answer["have"])
+            have = last  # whatever more the server has, its verdicts are still to come
+
+    def _hole_ends(self, number: int, have: int, rows: list[Row]) -> int:
+        """The first number above `have` that can still be sent."""
+        kept = [first for device, first, _, _ in self.disk.kept if device == number and first > have + 1]
+        return min([*kept, *(row.n for row in rows if row.data is not None), self.disk.devices[number].n + 1])
 
     def _bundle(self, number: int, first: int, rows: list[Row], prev: str | None, *, lost: bool = False) -> bytes:
         disk = self.disk

@@ -144,7 +144,7 @@ class Persons:
         return await people.standing(TxDocs(tx), self._judge, person)
 
     async def make_administrator(self, tx: Any, names: Any) -> str:
-        raise NotImplementedError("a simulated plant has its people from the start")
+        raise Refusal("auth.setup_code")  # a simulated plant has its people from the start
 
 
 class Server:

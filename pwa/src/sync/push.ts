@@ -91,7 +91,8 @@ class Stop extends Error {
 async function resend(means: Means): Promise<void> {
   const { db } = means;
   for (const device of await db.devices.toArray()) {
-    await drain(means, device, await standing(means, device));
+    // Not past what was answered: the server may have more, and its verdicts on that never came.
+    await drain(means, device, Math.min(await standing(means, device), device.acked));
   }
   await db.drop("resend");
 }
@@ -120,7 +121,7 @@ async function drain(means: Means, device: DeviceRow, from: number): Promise<voi
     if (!next) return;
     // Numbers are given up only to a server that has just said where it stands: a restored one may lack what is still kept here.
     if (next.what === "lost" && asked !== have) {
-      asked = have = await standing(means, now);
+      asked = have = Math.min(await standing(means, now), next.last);
       continue;
     }
     try {
@@ -128,7 +129,7 @@ async function drain(means: Means, device: DeviceRow, from: number): Promise<voi
       const answer = await deliver(means, next);
       await acknowledge(means, now, next, answer);
       if (answer.have > now.n) await fork(db, now.number); // the server knows more of this queue than this phone does
-      have = Math.max(next.last, answer.have);
+      have = next.last; // whatever more the server has, its verdicts are still to come
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
       if (error.code === "sync.gap" && typeof error.params.have === "number" && error.params.have !== have) have = error.params.have;

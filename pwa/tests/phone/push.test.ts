@@ -176,6 +176,19 @@ describe("gaps, losses, forks", { timeout: 30_000 }, () => {
     expect(await phone.db.read("resend")).toBeUndefined();
   });
 
+  test("what the server took without being heard gets its verdicts, also where it asks for more or was asked where it stands", async () => {
+    await phone.say(fact(), fact());
+    server.after = () => {
+      throw new TypeError("the line broke");
+    };
+    await expect(phone.push()).rejects.toBeInstanceOf(Offline);
+    server.after = () => undefined;
+    await phone.say(fact());
+    await phone.db.write("resend", true); // as after a new epoch
+    expect(await phone.push()).toBeNull();
+    await expectAll(3);
+  });
+
   test("a phone that lost part of its queue gives a restored server back what it had acknowledged, and gives up nothing else", async () => {
     await phone.say(fact(), fact(), fact());
     await phone.push();
