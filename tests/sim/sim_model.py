@@ -35,6 +35,11 @@ def canonical(value: Any) -> bytes:
     return bytes(rfc8785.dumps(json.loads(json.dumps(value))))
 
 
+def plain(value: Any) -> bytes:
+    """One text for one value, many times faster than RFC 8785: for what is compared after every pull."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
 @dataclass
 class Delivery:
     """A bundle that reached the server: between which ends of the ledger, and whether it was one that had been acknowledged before."""
@@ -120,6 +125,7 @@ class Model:
         self.server_said: Counter[tuple[str, str, str]] = Counter()
         self.problems: list[str] = []
         self.end = 0
+        self._texts: dict[tuple[str, int, bool], bytes] = {}
         self.was_entitled: set[tuple[str, str]] = set()
         self.was_other: set[tuple[str, str]] = set()
         self.history: dict[str, list[str]] = {}
@@ -573,7 +579,7 @@ class Model:
         return {"site"}
 
     def visible(self, person: str, world: "Knowledge") -> dict[str, tuple[int, set[bytes]]]:
-        """What this person's phone must hold after a pull: seq and the canonical bodies that may stand there, by key.
+        """What this person's phone must hold after a pull: seq and the bodies that may stand there, by key.
 
         Where somebody was entitled to personal values and is no longer, or the other way round, a phone that pulled before keeps what it
         got until the document changes: both are right. Whoever never was entitled must never have got them.
@@ -581,13 +587,19 @@ class Model:
         shapes, found = self.shapes(person), {}
         for key, doc in self.docs.items():
             if self.placement(doc) & shapes:
-                bodies = {canonical(self._opened(doc, person, world, False))}
+                bodies = {self._text(doc, person, world, False)}
                 if self._entitled(person, doc) or (person, key) in self.was_entitled:
-                    bodies.add(canonical(self._opened(doc, person, world, True)))
+                    bodies.add(self._text(doc, person, world, True))
                 if self._entitled(person, doc) and (person, key) not in self.was_other:
-                    bodies = {canonical(self._opened(doc, person, world, True))}
+                    bodies = {self._text(doc, person, world, True)}
                 found[key] = (doc.seq, bodies)
         return found
+
+    def _text(self, doc: Document, person: str, world: "Knowledge", entitled: bool) -> bytes:
+        place = (doc.key, doc.seq, entitled)
+        if place not in self._texts:
+            self._texts[place] = plain(self._opened(doc, person, world, entitled))
+        return self._texts[place]
 
     def _entitled(self, person: str, doc: Document) -> bool:
         return doc.key.startswith("job/") and (doc.value("owner") == person or self.has(person, "supervise", doc.value("area")))

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sim_model import canonical
+from sim_model import plain
 from sim_phones import Cut, HttpError, Line, Private
 
 ROOT = Path(__file__).parents[2]
@@ -160,7 +160,7 @@ class AppPhone:
         """The app cannot say what is no op."""
 
     async def held(self) -> dict[str, tuple[int, bytes]]:
-        return {key: (seq, canonical(body)) for key, (seq, body) in (await self._do("held")).items()}
+        return {key: (seq, plain(body)) for key, (seq, body) in (await self._do("held")).items()}
 
     async def queue(self) -> list[tuple[str, str, bool]]:
         return [(op, state, state != "queued") for op, state, _ in (await self._do("queue"))["rows"]]

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwe
 from joserfc.jwk import ECKey
-from sim_model import AHEAD_MS, EPOCH_MS, TICKS, canonical, payload
+from sim_model import AHEAD_MS, EPOCH_MS, TICKS, payload, plain
 
 OPS_MAX = 500
 UNKNOWN = "0" * 64
@@ -152,6 +152,7 @@ class Phone:
         self.skew = 0
         self.snapshot: Disk | None = None
         self.bundle_max = OPS_MAX
+        self._texts: dict[str, tuple[Any, bytes]] = {}
         self.complete = False
         """Whether the last pull came to its end."""
 
@@ -492,9 +493,15 @@ class Phone:
     # What can be seen from outside.
 
     async def held(self) -> dict[str, tuple[int, bytes]]:
-        """The signed-in person's documents: seq and canonical body by key."""
+        """The signed-in person's documents: seq and body by key."""
         space = self.disk.spaces.get(self.disk.person, Space())
-        return {key: (seq, canonical(body)) for key, (seq, _, body) in space.docs.items()}
+        found = {}
+        for key, (seq, _, body) in space.docs.items():
+            known = self._texts.get(key)
+            if known is None or known[0] is not body:
+                known = self._texts[key] = (body, plain(body))
+            found[key] = (seq, known[1])
+        return found
 
     async def queue(self) -> list[tuple[str, str, bool]]:
         """Op, state and whether it is acknowledged, of everything that this phone still knows."""

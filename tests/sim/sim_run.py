@@ -145,6 +145,10 @@ class Run:
         jobs = [key for key in self.world.made if key in self.world.model.docs]
         if not jobs or other is phone:
             return
+        if phone.person and random.random() < 0.4:
+            # The same person at two phones: what one said on this is not known on that.
+            await other.sign_out()
+            await self._sign_in(other, phone.person)
         key = random.choice(jobs)
         await phone.say("act", key, "halt", {}, await phone.base(key))
         for step in ("begin", "finish"):

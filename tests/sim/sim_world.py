@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 import msgspec
-from sim_model import CAPS, PLANT, SERVER, Knowledge, Model, canonical
+from sim_model import CAPS, PLANT, SERVER, Knowledge, Model, canonical, plain
 
 from backend.audit.verify import verify
 from backend.auth import devices, sessions
@@ -444,9 +444,9 @@ class World:
             return [f"{key} is {'live' if row else 'not live'} and {'in' if doc else 'not in'} the model"]
         if (row["seq"], row["author"]) != (doc.seq, doc.author):
             return [f"{key} has seq {row['seq']} by {row['author']}, not {doc.seq} by {doc.author}"]
-        live = canonical(json.loads(row["body"]))
-        if live != canonical(doc.body):
-            return [f"{key} is\n  {live.decode()}\nnot\n  {canonical(doc.body).decode()}"]
+        live = json.loads(row["body"])
+        if plain(live) != plain(doc.body):
+            return [f"{key} is\n  {canonical(live).decode()}\nnot\n  {canonical(doc.body).decode()}"]
         return []
 
 
