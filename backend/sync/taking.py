@@ -692,10 +692,21 @@ class Taking:
         author = _author(op)
         unseen = []
         for seq, who, device, queue, n in self._stops[op.doc]:
-            own_earlier = who == author and device == op.device and (n < said.n if queue == said.queue else True)
-            if seq > base and not own_earlier:
+            if seq <= base:
+                continue
+            own = who == author and device == op.device
+            if not own or not (n < said.n if queue == said.queue else await self._said_again_before(seq, said)):
                 unseen.append(seq)
         return unseen
+
+    async def _said_again_before(self, stop: int, said: Said) -> bool:
+        """Whether a stop that was taken in another queue stands before this op in its own too, where the phone that forked said it again.
+        A clone of the phone said its stops under the same number, and this one knows nothing of them."""
+        row = await self.tx.one("SELECT op FROM ledger WHERE seq = $1", stop)
+        if row is None:
+            return False
+        queue, n = self._numbers.get(row["op"]) or await ledger.number(self.tx, row["op"])
+        return queue == said.queue and n < said.n
 
     # Writing.
 

@@ -117,7 +117,9 @@ class Model:
         self.ops: dict[str, Said] = {}
         self.parked: dict[str, tuple[int, str]] = {}
         """Op id → the place of its parking and the code."""
-        self.stops: dict[str, list[tuple[int, Said, int, int]]] = {}
+        self.stops: dict[str, list[tuple[int, Said]]] = {}
+        self.numbers: dict[int, dict[str, int]] = {}
+        """Queue → op → its number there: what a phone said before what."""
         self.taken: set[str] = set()
         self.aside: set[str] = set()
         self.queues: dict[int, int] = {}
@@ -141,6 +143,7 @@ class Model:
             self._arrive(row, world, before)
         elif what == "again":
             self._numbered(row["queue"], row["n"])
+            self.numbers.setdefault(row["queue"], {})[row["op"]] = row["n"]
             if row["op"] in self.ops:
                 self.ops[row["op"]].queue, self.ops[row["op"]].n = row["queue"], row["n"]
         elif what == "verdict":
@@ -154,6 +157,7 @@ class Model:
 
     def _arrive(self, row: dict[str, Any], world: "Knowledge", before: int) -> None:
         self._numbered(row["queue"], row["n"])
+        self.numbers.setdefault(row["queue"], {})[row["op"]] = row["n"]
         data: bytes = row["bytes"]
         if hashlib.sha256(data).hexdigest() != row["op"]:
             self._wrong(row, "its id is not that of its bytes")
@@ -276,8 +280,9 @@ class Model:
         """The stops above the op's base that its author had not said earlier in the same queue."""
         base = said.rest[2] if said.rest[2] <= before else 0
         found = []
-        for seq, stop, queue, n in self.stops.get(said.doc, []):
-            own = stop.name == said.name and stop.device == said.device and (queue != said.queue or n < said.n)
+        for seq, stop in self.stops.get(said.doc, []):
+            before_it = self.numbers.get(said.queue, {}).get(stop.id, 2**62) < said.n
+            own = stop.name == said.name and stop.device == said.device and before_it
             if seq > base and not own:
                 found.append(seq)
         return found
@@ -510,7 +515,7 @@ class Model:
         if said.doc.startswith("job/"):
             self.history.setdefault(said.doc, []).append(body["status"])
         if stop:
-            self.stops.setdefault(said.doc, []).append((row["seq"], said, row["queue"], row["n"]))
+            self.stops.setdefault(said.doc, []).append((row["seq"], said))
         for key in change.get("spawns", []):
             self._expect("new", key)
         for key, step in change.get("acts", []):

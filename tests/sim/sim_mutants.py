@@ -122,8 +122,8 @@ MUTANTS = [
         "a stop that was said on another phone counts as known",
         "whole",
         "backend/sync/taking.py",
-        "own_earlier = who == author and device == op.device and",
-        "own_earlier = who == author and",
+        "            own = who == author and device == op.device\n            if not own",
+        "            own = who == author\n            if not own",
     ),
     Mutant(
         "a base past the ledger's end knows of every stop",

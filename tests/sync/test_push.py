@@ -508,6 +508,31 @@ class TestSafeBeatsUnsafe:
         phone.act(thing, "begin")
         assert states(await phone.push()) == [("ok", None)] * 3
 
+    async def test_a_stop_said_on_a_clone_of_the_phone_holds_the_start(self, world: World):
+        """Found by the simulation: both speak under one number, and neither knows what the other said."""
+        phone = await world.phone()
+        thing = phone.new({})
+        await phone.push()
+        clone = await world.phone(phone.person, phone)
+        clone.tokens[phone.person] += phone.tokens[phone.person]
+        phone.act(thing, "halt")
+        await phone.push(2)
+        phone.queue.pop()
+        phone.act(thing, "begin")
+        clone.queue.append(phone.queue.pop())  # the clone found itself forked and has a number of its own now
+        assert states(await clone.push()) == [("refused", "op.set_aside")]
+
+    async def test_one_s_own_stop_said_again_after_a_fork_does_not_hold_one_s_start(self, world: World):
+        phone = await world.phone()
+        thing = phone.new({})
+        phone.act(thing, "halt")
+        await phone.push()
+        anew = await world.phone(phone.person, phone)
+        anew.tokens[phone.person] += phone.tokens[phone.person]
+        phone.act(thing, "begin")
+        anew.queue += phone.queue[1:]
+        assert states(await anew.push()) == [("ok", None)] * 2
+
     async def test_another_person_s_stop_on_the_same_phone_holds_the_start(self, world: World):
         phone = await world.phone()
         thing = phone.new({})
