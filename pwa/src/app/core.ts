@@ -1,6 +1,7 @@
 // The phone's data behind the screens: who is here, what they hold, what they said. Whatever lasts is in IndexedDB before its promise resolves; whatever
 // is shown is in memory. What is heavy (kinds, sealing, uploading) is loaded when it is first needed.
 import { computed, ref, shallowRef } from "vue";
+import { type PhotoOf, photosOf } from "../media/named";
 import { type Clock, DeviceDb, FRESH_CLOCK, type OpRow, type PersonRow, type Surroundings } from "../store/device";
 import { Documents, type Shown } from "../store/documents";
 import { everything, type Held, keepPicture, open as openRow, PersonDb, picture as seen } from "../store/person";
@@ -90,7 +91,10 @@ export function createCore(given: Partial<World> = {}): Core {
   const unsentOfAll = shallowRef<{ author: string; at: number }[]>([]);
   const unsent = computed(() => {
     const shown = me.value ? unsentOfAll.value.filter((row) => row.author === me.value?.id) : unsentOfAll.value;
-    return { count: shown.length, oldestAt: shown.length ? Math.min(...shown.map((row) => row.at)) : null };
+    const going = uploads.value.filter((photo) => photo.state !== "sent" && (photo.of === "taken" || photo.of === "queued"));
+    const photos = me.value ? going.filter((photo) => photo.author === me.value?.id) : going;
+    const since = [...shown, ...photos].map(({ at }) => at);
+    return { count: shown.length, photos: photos.length, oldestAt: since.length ? Math.min(...since) : null };
   });
 
   let clock: Clock = FRESH_CLOCK;
@@ -107,6 +111,8 @@ export function createCore(given: Partial<World> = {}): Core {
   let listening: Listening | null = null;
   let active = 0;
   let failures = 0;
+  let uploadFailures = 0;
+  let photoOf: ReadonlyMap<string, PhotoOf> = new Map();
   let retry: ReturnType<typeof setTimeout> | undefined;
   let running: Promise<void> | null = null;
   let again = false;
@@ -376,7 +382,7 @@ export function createCore(given: Partial<World> = {}): Core {
 
   async function keepOpen(): Promise<void> {
     const at = wall();
-    if (!space || at - active < ACTIVE_NOTED_MS) return;
+    if (!space || Math.abs(at - active) < ACTIVE_NOTED_MS) return;
     active = at;
     await db.write("open", { person: space.person.id, key: space.key, since: at, until: at + IDLE_MS_MAX });
   }
@@ -532,6 +538,7 @@ export function createCore(given: Partial<World> = {}): Core {
       note({ clockUnsure: clock.unsure });
     }
     await readUnsent();
+    if (made.some((row) => row.media.length > 0)) await readUploads();
     channel?.postMessage({ said: here.person.id });
     void keepOpen();
     void wakeWorker();
@@ -687,7 +694,7 @@ export function createCore(given: Partial<World> = {}): Core {
   async function afterPush(): Promise<void> {
     clock = (await db.read("clock")) ?? clock;
     device = (await db.read("current")) ?? device;
-    await Promise.all([readRows(), readUnsent()]);
+    await Promise.all([readRows(), readUnsent(), uploads.value.some((photo) => photo.state !== "sent") ? readUploads() : undefined]);
     if (space) replay();
     note({ clockUnsure: clock.unsure });
   }
@@ -802,14 +809,20 @@ export function createCore(given: Partial<World> = {}): Core {
     return value;
   }
 
-  async function readUploads(): Promise<void> {
-    uploads.value = (await db.media.toArray()).map(({ sha256, type, size, sent, at, state, code }) => ({
+  /** `anew`: look at the ops too, since what names a photo may have changed. */
+  async function readUploads(anew = true): Promise<void> {
+    const found = await db.media.toArray();
+    const waiting = found.some((row) => row.state !== "sent");
+    if (anew) photoOf = photosOf(waiting ? await db.ops.filter((row) => row.media?.length > 0).toArray() : []);
+    uploads.value = found.map(({ sha256, type, size, sent, at, state, author, code }) => ({
       sha256,
       type,
       size,
       sent,
       at,
       state,
+      author,
+      of: photoOf.get(sha256) ?? "form",
       code,
     }));
   }
@@ -817,11 +830,12 @@ export function createCore(given: Partial<World> = {}): Core {
   async function upload(): Promise<void> {
     uploading ??= (async () => {
       const { upload: run, tidyMedia } = await import("../media/uploads");
-      const done = await run({ db, fetch: world.fetch, origin: world.origin, wall, changed: () => void readUploads() });
+      const done = await run({ db, fetch: world.fetch, origin: world.origin, wall, changed: () => void readUploads(false) });
       await putAway();
       await tidyMedia(db, wall());
       await readUploads();
-      if (!done) soon(backoff(++failures));
+      uploadFailures = done ? 0 : uploadFailures + 1;
+      if (!done) soon(backoff(uploadFailures));
     })().finally(() => {
       uploading = null;
     });
@@ -902,15 +916,22 @@ export function createCore(given: Partial<World> = {}): Core {
 
   // ---- the browser around it ----
 
+  /** Nobody has touched this phone for long. A clock that was set back gives nobody more time: from then on it is counted anew. */
+  function idle(): boolean {
+    if (!space) return false;
+    if (wall() < active) void keepOpen();
+    return wall() - active > IDLE_MS_MAX;
+  }
+
   function live(): void {
     const stir = (): void => {
-      if (space && wall() - active > IDLE_MS_MAX) lockNow();
+      if (idle()) lockNow();
       else void keepOpen();
     };
     for (const event of ["pointerdown", "keydown"]) window.addEventListener(event, stir, { passive: true, capture: true });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState !== "visible") return;
-      if (space && wall() - active > IDLE_MS_MAX) lockNow();
+      if (idle()) lockNow();
       else soon(0);
     });
     window.addEventListener("focus", () => soon(0));
@@ -921,7 +942,7 @@ export function createCore(given: Partial<World> = {}): Core {
     });
     window.addEventListener("offline", () => note({ online: false }));
     setInterval(async () => {
-      if (space && wall() - active > IDLE_MS_MAX) lockNow();
+      if (idle()) lockNow();
       storage.value = await usage();
     }, LOOK_EVERY_MS);
     channel?.addEventListener("message", (event) => void heard(event.data));
@@ -1008,7 +1029,7 @@ export function createCore(given: Partial<World> = {}): Core {
     sayAgain,
     dismiss: async (op) => {
       await dismiss(db, op);
-      await readRows();
+      await Promise.all([readRows(), readUploads()]);
       replay();
     },
     exportQueue: () => exported(db, wall()),

@@ -1,5 +1,6 @@
 // The door between the phone's data (core.ts) and its screens. Screens know nothing of ops, clocks or IndexedDB.
 import type { ComputedRef, Ref, ShallowRef } from "vue";
+import type { PhotoOf } from "../media/named";
 
 export type Lang = "zh" | "en";
 export type Label = { zh: string; en: string };
@@ -74,6 +75,9 @@ export interface MediaItem {
   sent: number;
   at: number;
   state: "queued" | "sending" | "sent" | "failed";
+  author: string;
+  /** what it waits for */
+  of: PhotoOf;
   code?: string;
 }
 
@@ -160,7 +164,8 @@ export interface Core {
 
   outbox: ShallowRef<OutboxItem[]>;
   uploads: ShallowRef<MediaItem[]>;
-  unsent: ComputedRef<{ count: number; oldestAt: number | null }>;
+  /** `photos`: named by what was said here, and not on the server yet */
+  unsent: ComputedRef<{ count: number; photos: number; oldestAt: number | null }>;
   /**
    * A refused beginning is said once more, as it was said and for the same document: what was said about the document meanwhile waits for just that one.
    * Throws like `create`.

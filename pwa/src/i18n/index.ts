@@ -70,6 +70,10 @@ export function loadCatalogue(): Promise<void> {
   loading ??= Promise.all(Object.values(files).map((load) => load())).then((parts) => {
     catalogue.value = Object.assign({}, ...parts);
   });
+  // Out of reach now, it is asked for again by the next refusal.
+  loading.catch(() => {
+    loading = undefined;
+  });
   return loading;
 }
 
@@ -111,7 +115,7 @@ export function refusal(code: string, params: Params = {}, kind?: KindFile): { w
   const why = `refusal.${code}`;
   const what = `refusal.${code}_do`;
   if (isOwn(why) && isOwn(what)) return { why: t(why, params), what: t(what, params) };
-  void loadCatalogue();
+  loadCatalogue().catch(() => undefined);
   const entry = catalogue.value[code];
   if (!entry) return { why: t("refusal.unknown"), what: t("refusal.unknown_do") };
   const told = named(params, kind);

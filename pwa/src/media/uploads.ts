@@ -1,11 +1,12 @@
 // Photos wait apart from ops, so that a picture never holds up a word. Each is on disk before its document names it, goes up in checksummed pieces once
 // the op that names it has been taken, goes on where it broke, and leaves the phone when the server has it.
-import { AppError, type MediaItem, type MediaValue } from "../app/types";
+import { AppError, type MediaValue } from "../app/types";
 import type { DeviceDb, MediaRow } from "../store/device";
 import { isFull } from "../store/usage";
 import type { HttpRequest, HttpResponse } from "tus-js-client";
 import { base64, hex, sha256 } from "../sync/crypto";
 import type { Fetch } from "../sync/net";
+import { type PhotoOf, photosOf } from "./named";
 import type { Photo } from "./photo";
 
 /** Small enough that a slow line shows progress and loses little when it breaks. */
@@ -32,18 +33,9 @@ export async function keep(db: DeviceDb, photo: Photo, author: string, at: numbe
   return { sha256: sha, type, size, w, h };
 }
 
-export function item(row: MediaRow): MediaItem {
-  const { sha256, type, size, sent, at, state, code } = row;
-  return { sha256, type, size, sent, at, state, ...(code ? { code } : {}) };
-}
-
-/** sha256 of the photos that ops on this phone name, and whether the server has taken such an op. */
-export async function named(db: DeviceDb): Promise<Map<string, boolean>> {
-  const found = new Map<string, boolean>();
-  await db.ops.each((row) => {
-    for (const sha of row.media ?? []) found.set(sha, (found.get(sha) ?? false) || row.state !== "queued");
-  });
-  return found;
+/** sha256 of the photos that ops on this phone name, and what each waits for. */
+export async function named(db: DeviceDb): Promise<Map<string, PhotoOf>> {
+  return photosOf(await db.ops.filter((row) => row.media?.length > 0).toArray());
 }
 
 export interface UploadMeans {
@@ -60,7 +52,9 @@ export async function upload(means: UploadMeans): Promise<boolean> {
   const { db } = means;
   const due = await named(db);
   const waiting = (await db.media.toArray())
-    .filter((row) => row.bytes && row.state !== "sent" && row.state !== "failed" && due.get(row.sha256))
+    .filter(
+      (row) => row.bytes && row.state !== "sent" && row.state !== "failed" && ["taken", "refused"].includes(due.get(row.sha256) ?? ""),
+    )
     .sort((a, b) => a.at - b.at);
   let all = true;
   for (const row of waiting) all = (await one(means, row)) && all;

@@ -1,5 +1,6 @@
 // The tag scanned last says where the person is, for a while: a hazard or a check begun after it takes its place from it.
 import type { Place, View } from "../app/types";
+import { keepTyped } from "../app/draft";
 import { useCore } from "../app/use";
 
 export interface LastScan {
@@ -19,9 +20,10 @@ export async function lastScan(): Promise<LastScan | undefined> {
   return last && core.now() - last.at < SCAN_AGE_MS_MAX ? last : undefined;
 }
 
+/** A phone too full to keep it says so, and opens the machine all the same. */
 export async function keepScan(tag: View): Promise<void> {
   const core = useCore();
-  await core.keepDraft<LastScan>(DRAFT, {
+  await keepTyped<LastScan>(DRAFT, {
     code: String(tag.code),
     machine: (tag.machine as string) ?? null,
     area: (tag.area as string) ?? null,

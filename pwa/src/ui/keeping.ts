@@ -1,14 +1,21 @@
 // A form is not said while one of its photos is still being kept: said too early it would go without the photo.
 import { type ComputedRef, computed, type InjectionKey, inject, provide, type Ref, ref } from "vue";
+import type { MediaValue } from "../app/types";
 
-const KEEPING: InjectionKey<Ref<number>> = Symbol("keeping");
+interface Keeping {
+  photos: Ref<number>;
+  /** takes a photo that was kept after its form had been left */
+  late: ((photo: MediaValue) => void) | undefined;
+}
+
+const KEEPING: InjectionKey<Keeping> = Symbol("keeping");
 
 /** For the form: whether one of the photo fields within it is keeping a photo. */
-export function useKeeping(): ComputedRef<boolean> {
+export function useKeeping(late?: (photo: MediaValue) => void): ComputedRef<boolean> {
   const photos = ref(0);
-  provide(KEEPING, photos);
+  provide(KEEPING, { photos, late });
   return computed(() => photos.value > 0);
 }
 
-/** For the photo field: the count that its form looks at. */
-export const keepingHere = (): Ref<number> => inject(KEEPING, () => ref(0), true);
+/** For the photo field: the count that its form looks at, and where a late photo goes. */
+export const keepingHere = (): Keeping => inject(KEEPING, () => ({ photos: ref(0), late: undefined }), true);

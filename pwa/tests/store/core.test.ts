@@ -366,6 +366,34 @@ describe("what they hold and say", { timeout: 30_000 }, () => {
     expect(await core.draft("f")).toBeUndefined();
   });
 
+  test("a phone with photos still to send does not say that all is sent; a photo in an unfinished form is not sent, nor waited for", async () => {
+    await open();
+    await core.create("hazard", { note: "with a photo" });
+    await core.syncNow();
+    expect(core.unsent.value).toEqual({ count: 0, photos: 0, oldestAt: null });
+    const db = new DeviceDb(disk);
+    const photo = {
+      type: "image/jpeg",
+      size: 1,
+      w: 1,
+      h: 1,
+      bytes: new ArrayBuffer(1),
+      author: PERSON,
+      sent: 0,
+      state: "queued",
+      url: null,
+    } as const;
+    await db.media.bulkAdd([
+      { ...photo, sha256: "a".repeat(64), at: now - 5_000 },
+      { ...photo, sha256: "b".repeat(64), at: now },
+    ]);
+    await db.ops.toCollection().modify({ media: ["a".repeat(64)] });
+    db.close();
+    await restart();
+    expect(core.uploads.value.map(({ of }) => of).sort()).toEqual(["form", "taken"]);
+    expect(core.unsent.value).toEqual({ count: 0, photos: 1, oldestAt: now - 5_000 });
+  });
+
   test("of ten thousand documents a change makes one anew; lists of other kinds are not even woken", async () => {
     await core.signIn(PERSON, "password");
     await core.setPin("1234");

@@ -21,6 +21,10 @@ export interface Answer {
   at?: number;
 }
 
+/** Where what is entered about an item is kept until it is said. */
+export const answerDraft = (check: string, item: string): string => `answer:${check}:${item}`;
+export const proofDraft = (check: string, item: string): string => `proof:${check}:${item}`;
+
 /** The latest answer of each item; the view's sets come ordered by clock, so the last one stands. */
 export function latest(view: View | undefined): Map<string, Answer> {
   const by = new Map<string, Answer>();
