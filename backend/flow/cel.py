@@ -13,6 +13,7 @@ from typing import Any
 import cel as engine
 import msgspec
 
+from backend.flow.actor import Actor
 from backend.flow.calendar import WINDOW_MIN_MAX, Calendar, Rosters, Unknown, written
 from backend.flow.celtext import BARE, Scope, Text, check_pattern, read
 from backend.kernel import ids
@@ -22,6 +23,8 @@ MATCHED_CHARS_MAX = 1_000
 EARTH_RADIUS_M = 6_371_008.8
 DAY_MS = 86_400_000
 PROOF_DRAWS = 2**32
+ANSWERS_KEPT_MAX = 2_000
+"""Of one rule."""
 
 
 class RuleFailed(Exception):
@@ -37,9 +40,7 @@ class RuleFailed(Exception):
 class Surroundings(msgspec.Struct):
     """What functions ask besides their arguments."""
 
-    has: Callable[[str, str | None], bool]
-    """Whether the actor holds a capability in an area, or on the whole plant where the area is None."""
-    anywhere: Callable[[str], bool]
+    actor: Actor
     limits: Mapping[str, float]
     items: Mapping[str, Mapping[str, Any]]
     op_id: str
@@ -55,15 +56,34 @@ class Program:
         self.text: Text = read(source, scope)
         self._program = engine.compile(self.text.text)
         self._functions = {f"_{name}": _FUNCTIONS[name] for name in self.text.functions}
+        self._keeps = _SURROUNDED.isdisjoint(self.text.functions)
+        self._kept: dict[tuple[Any, ...], tuple[Actor, Any]] = {}
 
     def run(self, get: Callable[[str, str], Any], around: Surroundings) -> Any:
         """The rule's value, plain. `get(root, name)` gives what it reads. Raises RuleFailed."""
+        refs = self.text.refs
+        values = [get(ref.root, "" if ref.root in BARE else ref.name) for ref in refs]
+        if not self._keeps or not all(value is None or type(value) is str for value in values):
+            return self._execute(values, around)
+        # The same texts and the same actor give the same answer: who may edit a document is asked again with every edit of it. The actor is
+        # known by itself and kept, so that no other can come to stand at its address.
+        key = (id(around.actor), *values)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept[1]
+        value = self._execute(values, around)
+        if value is None or isinstance(value, bool | str):
+            if len(self._kept) >= ANSWERS_KEPT_MAX:
+                self._kept.clear()
+            self._kept[key] = around.actor, value
+        return value
+
+    def _execute(self, values: list[Any], around: Surroundings) -> Any:
         bound: dict[str, Any] = dict(self._functions)
-        for ref in self.text.refs:
+        for ref, value in zip(self.text.refs, values, strict=True):
             if ref.root in BARE:
-                bound[ref.root] = doubles(get(ref.root, ""))
+                bound[ref.root] = doubles(value)
                 continue
-            value = get(ref.root, ref.name)
             if ref.fields and isinstance(value, dict):
                 value = {name: value[name] for name in ref.fields if name in value}
             bound[f"{ref.root}__{ref.name}"] = doubles(value)
@@ -401,11 +421,11 @@ def _spawned(name: Any) -> str:
 
 
 def _may(cap: str, area: Any) -> bool:
-    return _around().has(cap, None if area is None else _str(area))
+    return _around().actor.has(cap, None if area is None else _str(area))
 
 
 def _may_anywhere(cap: str) -> bool:
-    return _around().anywhere(cap)
+    return _around().actor.anywhere(cap)
 
 
 def _caught(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -478,4 +498,9 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "proof_items": _proof_items,
     "spawned": _spawned,
 }
+_SURROUNDED = frozenset(
+    "day_start minute_of_day shift_start shift_end shift_of is_night is_rest_day is_holiday next_window on_duty limit check_item item"
+    " check_items open_items proof_items spawned".split()
+)
+"""Functions that ask more than their arguments and the actor."""
 _FUNCTIONS = {name: _caught(function) for name, function in _PLAIN.items()}

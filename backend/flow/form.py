@@ -57,8 +57,8 @@ def _wrongs(fields: Mapping[str, Field], values: Mapping[str, Any], whole: bool,
     for name in sorted(values):
         if name not in fields:
             yield _wrong(name, "flow.field_unknown")
-    for name, field in fields.items():
-        value = values.get(name)
+    for name in fields if whole else [name for name in fields if name in values]:
+        field, value = fields[name], values.get(name)
         if value is None or (field.required and _is_empty(value)):
             if field.required and (whole or name in values) and shown(name, field):
                 yield _wrong(name, "flow.field_required")
@@ -97,8 +97,8 @@ def media_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[str
                 for name, column in field.columns.items():
                     look(column, row.get(name))
 
-    for name, field in fields.items():
-        look(field, values.get(name))
+    for name in [name for name in fields if name in values]:
+        look(fields[name], values[name])
     return list(found)
 
 

@@ -19,12 +19,13 @@ from backend.flow.notices import KIND as NOTICE
 from backend.flow.notices import notice
 from backend.kernel.ids import CALENDAR, PLANT, SERVER_AUTHOR, kind_document
 from backend.sync.judge import Body, Change, Docs, Document, Lost, NotStarted, Outcome, Parked, Refused, Spawn, StopFacts
-from backend.sync.op import Act, Add, New, Op
+from backend.sync.op import Act, Add, New, Op, Set
 
 PLANT_KEY = f"plant/{PLANT}"
 CALENDAR_KEY = f"calendar/{CALENDAR}"
 SHARED = ("area", "limit", "kind", "roster")
 """Kinds whose documents are read as a whole and kept."""
+NO_ROSTERS = Rosters()
 VIEWS_KEPT_MAX = 1_000
 """More than a bundle has documents, and little beside them."""
 
@@ -80,7 +81,7 @@ class FlowJudge:
         name = op.doc.partition("/")[0]
         version = op.version if isinstance(op, New) else doc.body["version"] if doc is not None else 0
         kind = self._kinds.get((name, version))
-        if kind is not None and kind.kind.uses:
+        if kind is not None and kind.kind.uses and (kind.uses_of_documents or not isinstance(op, Set)):
             seen, given = self._seen(kind, op, doc)
             keys += [key for use in kind.kind.uses if (key := machine.use_key(kind, use, seen, {}, given)) is not None]
         return keys
@@ -167,7 +168,7 @@ class FlowJudge:
             plant=await self._single(docs, PLANT_KEY),
             calendar=await self._single(docs, CALENDAR_KEY),
             limits=await self._limits_now(docs),
-            rosters=await self._rosters_now(docs) if kind is None or kind.asks_rosters else Rosters(),
+            rosters=await self._rosters_now(docs) if kind is None or kind.asks_rosters else NO_ROSTERS,
         )
 
     # How it is found.
@@ -263,7 +264,7 @@ class FlowJudge:
 
     async def _uses(self, docs: Docs, kind: CompiledKind, op: Op, doc: Document | None, env: Env) -> dict[str, View | None]:
         found: dict[str, View | None] = {}
-        if not kind.kind.uses:
+        if not kind.kind.uses or (isinstance(op, Set) and not kind.uses_of_documents):
             return found
         seen, given = self._seen(kind, op, doc)
         for name in kind.kind.uses:

@@ -357,6 +357,11 @@ class CompiledKind:
         return any("on_duty" in text for _, text, _ in rules(self.kind))
 
     @cached_property
+    def uses_of_documents(self) -> bool:
+        """Whether some `uses` points from the document itself, so that it stands for an op that brings no input."""
+        return any(use.at.partition(".")[0] == "doc" for use in self.kind.uses.values())
+
+    @cached_property
     def asks_calendar(self) -> bool:
         """Whether some deadline hangs on the calendar."""
         return any(name in deadline.at for deadline in self.kind.deadlines for name in ("next_window", "shift_", "day_start"))

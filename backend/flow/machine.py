@@ -55,6 +55,8 @@ class Env(msgspec.Struct, kw_only=True):
     """The document's view as it is, where somebody has built it already."""
     time: Calendar | None = None
     """`calendar` (or `plant`) ready to ask: set here."""
+    around: tuple[CompiledKind, Surroundings] | None = None
+    """What functions of this kind's rules ask: set here, and the same for every rule of a judgement."""
 
 
 def judge(kind: CompiledKind, body: Body | None, op: Op, env: Env) -> Outcome:
@@ -391,17 +393,20 @@ def run(kind: CompiledKind, text: str, where: str, env: Env, seen: Mapping[str, 
 
 
 def _surroundings(kind: CompiledKind, env: Env) -> Surroundings:
+    if env.around is not None and env.around[0] is kind:
+        return env.around[1]
     if env.time is None:
         env.time = Calendar(env.calendar, env.plant)
-    return Surroundings(
-        has=env.actor.has,
-        anywhere=env.actor.anywhere,
+    around = Surroundings(
+        actor=env.actor,
         limits=env.limits,
         items=kind.items_within(env.limits),
         op_id=env.op_id,
         calendar=env.time,
         rosters=env.rosters,
     )
+    env.around = (kind, around)
+    return around
 
 
 # --- what is seen of a document
