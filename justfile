@@ -83,6 +83,11 @@ bench *NAMES: _dev _pwa
 sim *ARGS: _dev _node_modules
     python tests/sim {{ARGS}}
 
+# Twisted requests at a running plant: ./justw fuzz 100000, or one of them again: FUZZ_SEED=20439 ./justw fuzz 1
+fuzz N="100000": _dev _pwa
+    sh tests/install.sh
+    FUZZ={{N}} python -m pytest tests/api/test_fuzz.py -q -s
+
 # Locks anew after a change of pyproject.toml. Neither lock names a registry.
 lock: _dev
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock

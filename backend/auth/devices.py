@@ -2,7 +2,7 @@
 phone."""
 
 import secrets
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ PREDECESSORS_MAX = 64
 class Proof(msgspec.Struct, forbid_unknown_fields=True):
     """That the sender holds the key of device `number`: its signature over `anlu-device:` + number + `:` + nonce."""
 
-    number: int
+    number: Annotated[int, msgspec.Meta(ge=1, lt=2**NUMBER_BITS)]
     nonce: str
     proof: str
 

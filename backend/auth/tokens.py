@@ -32,6 +32,8 @@ VERIFIED_TOKENS_KEPT_MAX = 20_000
 TOKEN_CHARS_MAX = 262_144
 JOSE_CHARS_MAX = 2_000_000
 LONGEST_LIFE_MS = CERTIFICATE_DAYS * 86_400_000
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What JSON that somebody else wrote may raise: bytes that are no UTF-8 are no DecodeError."""
 
 
 class BadToken(ValueError):
@@ -176,7 +178,7 @@ class Keys:
         head = _header_bytes(text, parts=5)
         try:
             header = msgspec.json.decode(head, type=dict)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except UNREADABLE:
             raise BadToken("header") from None
         if header.get("alg") != "ECDH-ES" or header.get("enc") != "A256GCM" or set(header) - {"alg", "enc", "kid", "epk", "typ", "cty"}:
             raise BadToken("header")
@@ -228,7 +230,7 @@ class Keys:
             raise BadToken("type")
         try:
             claims = msgspec.json.decode(payload, type=claims_type)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except UNREADABLE:
             raise BadToken("claims") from None
         audience = claims.get("aud") if isinstance(claims, dict) else getattr(claims, "aud", None)
         if audience != typ:
@@ -238,7 +240,7 @@ class Keys:
     def _verify_signature(self, text: str) -> tuple[str, bytes]:
         try:
             header = msgspec.json.decode(_header_bytes(text, parts=3), type=_Header)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except UNREADABLE:
             raise BadToken("header") from None
         held = self._files.get(header.kid)
         if header.alg != "ES256" or held is None or held.use != "sig":

@@ -61,6 +61,12 @@ def on_malformed(_: Asking, error: Exception) -> Response[Any]:
     return answer("http.malformed", {"where": str(error)[:WHERE_CHARS_MAX]})
 
 
+def on_unreadable(request: Asking, error: Exception) -> Response[Any]:
+    """A body that is no UTF-8, or nested without end: what reads JSON for us raises Python's own errors then."""
+    log.warning("unreadable", method=request.method, route=route_of(request.scope), error=type(error).__name__)
+    return answer("http.malformed", {"where": "JSON"})
+
+
 def on_anything(request: Asking, error: Exception) -> Response[Any]:
     """Ours. The trace goes to the log, never to the wire."""
     log.error("failed", method=request.method, route=route_of(request.scope), error=type(error).__name__, exc_info=error)
@@ -72,6 +78,8 @@ HANDLERS: dict[Any, Any] = {
     HTTPException: on_http,
     ValidationError: on_malformed,
     DecodeError: on_malformed,
+    UnicodeDecodeError: on_unreadable,
+    RecursionError: on_unreadable,
     Exception: on_anything,
 }
 

@@ -5,48 +5,11 @@ import random
 import time
 
 import pytest
+from twist import twisted
 from world import NOW, Phone, World
 
 from backend.kernel.errors import Refusal, catalogue
 from backend.sync.op import decode_bundle, sealed_hash
-
-PIECES = [
-    b'"',
-    b",",
-    b"[",
-    b"]",
-    b"{",
-    b"}",
-    b"0",
-    b"-1",
-    b"1e400",
-    b"9" * 400,
-    b"\\ud800",
-    b"null",
-    b"\xff\xfe",
-    b":",
-    b"true",
-    b"[" * 200,
-]
-PIECES += [b'{"sealed":"' + b"0" * 64 + b'"}', b'{"a":1,"a":2}', b"parked/", b"\x00", b"1.5", b'"\\u0000"', b"kind/", b"2" * 16]
-
-
-def twisted(data: bytes, chance: random.Random) -> bytes:
-    found = bytearray(data)
-    for _ in range(chance.randrange(1, 4)):
-        # Mostly inside the ops and what comes with them: the certificate is the longest part and the least of interest.
-        at = chance.randrange(len(found))
-        match chance.randrange(4):
-            case 0:
-                del found[at : at + chance.randrange(1, 30)]
-            case 1:
-                found[at:at] = chance.choice(PIECES)
-            case 2:
-                found[at : at + 1] = chance.choice(PIECES)
-            case 3:
-                other = chance.randrange(len(found))
-                found[at:at] = found[other : other + 40]
-    return bytes(found)
 
 
 async def everything(world: World, phone: Phone) -> bytes:
