@@ -31,7 +31,7 @@ class Cut(Exception):
 
 
 class Line:
-    """The phone's way to the server. `plan` says what happens to which request from now: drop (never arrives), lose (the answer does not
+    """The phone's way to the server. `plan` says what happens to which request from now: drop (never arrives), torn (half of it arrives), lose (the answer does not
     come), cut (half of the answer comes), twice (arrives twice)."""
 
     def __init__(self, wire: Wire) -> None:
@@ -51,6 +51,9 @@ class Line:
         if what == "drop":
             raise Cut
         try:
+            if what == "torn":
+                await self.wire(path, headers, cookie, body[: len(body) // 2])
+                raise Cut
             if what == "twice":
                 first, again = await asyncio.gather(self.wire(path, headers, cookie, body), self.wire(path, headers, cookie, body))
                 answer = first if first[0] == 200 else again
@@ -524,6 +527,10 @@ class Phone:
             for row in disk.ops.values()
             if row.queue == disk.current and row.author == disk.person and row.state != "lost"
         ]
+
+    async def pending(self) -> list[str]:
+        """Foretelling is the app's own affair."""
+        return []
 
     async def stuck(self) -> bool:
         """Whether its queue forked and nobody is there to register it anew."""

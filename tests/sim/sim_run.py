@@ -395,6 +395,9 @@ class Run:
                     self.problems.append(f"{op} was acknowledged to its phone ({state}) and is not in the ledger")
             if stuck:
                 continue
+            states = {state for _, state, _ in await phone.queue()}
+            if not states & {"parked", "queued"} and phone.person and (foretold := await phone.pending()):
+                self.problems.append(f"a phone still foretells {foretold} though all was answered")
             for op, state in await phone.told():
                 if sum(op in held for held in queues.values()) > 1:
                     continue  # a cloned phone says the same: later verdicts go to whichever numbered it last

@@ -47,7 +47,7 @@ WEIGHTS = {
     "malformed": 0.7,
     "stranger": 0.5,
 }
-FAULTS = ["", "", "drop", "lose", "cut", "twice"]
+FAULTS = ["", "", "drop", "torn", "lose", "cut", "twice"]
 
 
 def make(seed: int, store: str, sorts: list[str]) -> Schedule:

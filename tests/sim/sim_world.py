@@ -331,6 +331,9 @@ class World:
         """Status, headers, body and cookie of the answer. Raises Crash where the server died before it could say anything."""
         try:
             status, content, cookie = await self._answer(path, {name.lower(): value for name, value in headers.items()}, cookie, body)
+        except (ValueError, zlib.error, msgspec.MsgspecError):
+            # What the framework refuses before our own code sees it: half a body.
+            status, content = 400, b'{"code": "http.malformed", "params": {}}'
         except Refusal as refusal:
             status, content = catalogue()[refusal.code].status, msgspec.json.encode({"code": refusal.code, "params": refusal.params})
         except (sqlite3.Error, DatabaseError):
