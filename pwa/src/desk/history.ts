@@ -33,7 +33,9 @@ export interface Change {
   unknown: boolean;
 }
 
-const same = (a: unknown, b: unknown): boolean => JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
+/** Nothing and an empty list are the same to a reader. */
+const told = (value: unknown): unknown => (value === undefined || (Array.isArray(value) && value.length === 0) ? null : value);
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(told(a)) === JSON.stringify(told(b));
 
 /** What the `at`th line (the newest is the first) wrote into fields. What it wrote as it stood is no change. `more`: older lines were not fetched. */
 export function changes(lines: Line[], at: number, more: boolean): Change[] {

@@ -189,6 +189,7 @@ export const WORDS = {
   no_history: { zh: "还没有记录", en: "Nothing was said of it yet" },
   history_online: { zh: "历史在服务器上，需要联网。", en: "The history is on the server: it needs the network." },
   seconds: { zh: "{n} 秒", en: "{n} s" },
+  server_device: { zh: "服务器", en: "the server" },
   last_entry: { zh: "条目", en: "Entry" },
   entry: { zh: "第 {n} 号", en: "entry {n}" },
   said_then: { zh: "当时说的", en: "What was said" },

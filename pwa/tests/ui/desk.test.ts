@@ -6,6 +6,7 @@ import { nudged, placeAt, spotsOf, within } from "../../src/desk/plan";
 import { dayOf, monday, monthOf, onDuty, rosterFor, week, written } from "../../src/desk/roster";
 import { type Column, found, pressed, slice, sorted } from "../../src/desk/rows";
 import { mine } from "../../src/desk/sections";
+import { codeName, valueText } from "../../src/desk/values";
 import { WORDS } from "../../src/desk/words";
 
 interface Crane {
@@ -158,8 +159,22 @@ test("a history tells from what to what, and says so where it cannot know", () =
     ["unit", true],
   ]);
   expect(changes(lines.slice(0, 2), 0, false)[0]?.before).toBeNull();
+  expect(changes([line(1, { fields: { open_faults: [], note: null, area: "a" } })], 0, false).map((one) => one.field)).toEqual(["area"]);
   expect(statusBefore(lines, 0)).toBe("proposed");
   expect(statusBefore(lines, 2)).toBeUndefined();
+});
+
+test("what stands in the ledger by a code is read by its name, and what is none stays as it is", () => {
+  const shifts = [{ key: "day", name: { zh: "白班", en: "Day" } }];
+  const rosters: KindFile = { kind: "roster", version: 1, title };
+  expect(codeName(rosters, "shift", "day", shifts)).toBe("白班");
+  expect(codeName(rosters, "shift", "late", shifts)).toBeNull();
+  expect(codeName(rosters, "date", "day", shifts)).toBeNull();
+  expect(codeName(list, "item", "overhead_crane.clearance", [])).toBe("间隙");
+  expect(codeName(list, "note", "overhead_crane.clearance", [])).toBeNull();
+  expect(codeName(undefined, "item", "x", [])).toBeNull();
+  expect(valueText({ type: "duration" }, 12_400, 0)).toBe("12 秒");
+  expect(valueText({ type: "map", item: { type: "number" } }, { lat: 31.4, lon: 121.4, radius_m: 80 }, 0)).toBe("31.4, 121.4 · 80 m");
 });
 
 test("what came late says by how much, what came at once says nothing", () => {
