@@ -37,6 +37,8 @@ class Derived:
         self.parked: dict[str, list[Any]] = {}
         self.stops: list[tuple[str, int, str, int, int, int]] = []
         self._arrived: dict[str, Any] = {}
+        self._servers: set[int] = set()
+        """The server's own devices, one for each epoch."""
 
     @property
     def began(self) -> int:
@@ -68,6 +70,8 @@ class Derived:
             case "lost":
                 place = self.places.setdefault(row["queue"], [row["queue"], 0, None, 0])
                 place[1:3] = row["n"], None
+            case "epoch":
+                self._servers.add(msgspec.json.decode(row["params"])["device"])
             case "erasure":
                 doc = self.documents.get(row["doc"])
                 if doc is not None:
@@ -109,7 +113,9 @@ class Derived:
         if isinstance(op, Act) and judge.is_stop(op, before):
             self.stops.append((op.doc, row["seq"], row["author"], op.device, row["queue"], row["n"]))
         if isinstance(op, New):
-            self.documents[op.doc] = Document(op.doc, row["seq"], patch, row["author"], min(op.at, arrived["at"]))
+            # What the server says bears its cause's time, also where the server's clock was set back since.
+            at = op.at if arrived["queue"] in self._servers else min(op.at, arrived["at"])
+            self.documents[op.doc] = Document(op.doc, row["seq"], patch, row["author"], at)
             # Those whose author is unproven were looked at again when their document came; they wait for a person only now.
             for parked in self.parked.values():
                 if parked[5] == op.doc and parked[4] in UNPROVEN:

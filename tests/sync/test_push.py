@@ -582,6 +582,18 @@ class TestWhatFollows:
         row = (await world.rows("SELECT author FROM document WHERE key = $1", child))[0]
         assert row["author"] == SERVER_AUTHOR
 
+    async def test_what_follows_bears_its_cause_s_time_and_is_rebuilt_so_where_the_server_s_clock_was_set_back(self, world: World):
+        """Found by the simulation, seed 9030."""
+        from backend.kernel import ids
+
+        phone = await world.phone()
+        phone.new({"spawn": True})
+        await phone.push(authors={})
+        world.now -= 600_000
+        await world.sync.say(supervisor_takes(op_id(phone.queue[0])))
+        child = f"thing/{ids.spawned(op_id(phone.queue[0]), 'child')}"
+        assert await world.rows("SELECT created_at FROM document WHERE key = $1", child) == [{"created_at": NOW}]
+
     async def test_an_act_on_another_document_follows_in_the_same_transaction(self, world: World):
         phone = await world.phone()
         one, two = phone.new({}), phone.new({})
