@@ -48,7 +48,6 @@ class Delivery:
     ops: list[str]
     low: int
     high: int
-    revoked_device: bool = False
     receipt: dict[str, Any] = field(default_factory=dict)
 
 
@@ -101,10 +100,6 @@ class Verdict:
     state: str
     code: str | None = None
     seq: int = 0
-
-
-class Wrong(AssertionError):
-    """The plant is not what the model says."""
 
 
 class Model:
@@ -178,7 +173,7 @@ class Model:
             if said.id in world.external:
                 self._expect(said.verb, said.doc, said.rest[0] if said.verb == "act" else "")
         else:
-            delivery = world.delivery(said.id, before, row["seq"])
+            delivery = world.delivery(said.id, row["seq"])
             if delivery is None:
                 self._wrong(row, "no phone has sent it")
                 return
@@ -216,7 +211,6 @@ class Model:
         if state == "ok" and said.unproven and said.id not in self.taken:
             code = said.unproven
         self._compare(row, state, code)
-        was = self.verdicts.get(said.id)
         self.verdicts[said.id] = Verdict(row["state"], row["code"], row["seq"])
         unseen = self._unseen(said, before) if said.verb == "act" and not self._stop(said) else []
         if row["state"] == "parked":
@@ -234,7 +228,6 @@ class Model:
             self._apply(row, said, change)
         elif state == "refused" and unseen and said.rest[0] == "begin" and code in ("flow.stopped_since", "flow.wrong_state", "flow.ended"):
             self._expect("new", _notice(said.id))
-        _ = was
 
     def _decide(self, said: Said, before: int) -> tuple[str, str | None, dict[str, Any] | None]:
         doc = self.docs.get(said.doc)
@@ -690,7 +683,7 @@ class Knowledge:
             ops = [hashlib.sha256(part).hexdigest() for part in slices(bundle)]
         except (ValueError, KeyError):
             return None
-        found = Delivery(envelope, ops, low, 2**62, False, receipt or {})
+        found = Delivery(envelope, ops, low, 2**62, receipt or {})
         self.deliveries.append(found)
         for op in ops:
             self._by_op.setdefault(op, []).append(found)
@@ -700,9 +693,8 @@ class Knowledge:
         self.predecessors.setdefault(claims["dev"], set()).update(claims["predecessors"])
         return found
 
-    def delivery(self, op: str, before: int, seq: int) -> Delivery | None:
+    def delivery(self, op: str, seq: int) -> Delivery | None:
         """The bundle that brought the op into the ledger at `seq`."""
-        _ = before
         return next((d for d in self._by_op.get(op, []) if d.low < seq <= d.high), None)
 
     def speaks_for(self, delivery: Delivery, device: int) -> bool:

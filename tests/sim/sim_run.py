@@ -55,13 +55,8 @@ class Run:
     def __init__(self, world: World, schedule: Schedule, make_phone: Callable[..., Any]) -> None:
         self.world, self.schedule = world, schedule
         self.problems: list[str] = []
-        self.random = Random(f"run {schedule['seed']}")
         self.phones: list[Any] = []
-        self.alone: set[int] = set()
         self._make_phone = make_phone
-        self._answered = 0
-        self.said = 0
-        self.faults: dict[str, int] = {}
 
     async def go(self) -> list[str]:
         """What was wrong; nothing, where all held."""
@@ -91,7 +86,6 @@ class Run:
             await self._say(phone, random)
 
     async def _say(self, phone: Any, random: Random) -> None:
-        self.said += 1
         docs = [key for key in await phone.docs() if key.startswith("job/")]
         if self.world.made and random.random() < 0.12:
             docs = [random.choice(self.world.made)]  # heard of, perhaps not held

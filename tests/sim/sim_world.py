@@ -11,7 +11,6 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import msgspec
@@ -223,7 +222,7 @@ def roles_of(n: int) -> list[dict[str, Any]]:
 class World:
     """A plant under simulation: the server as it runs now, its clock, its backup, and what the model must know."""
 
-    def __init__(self, folder: Path, url: str, databases: Any = None, seed: int = 0) -> None:
+    def __init__(self, folder: Path, url: str, databases: Any = None) -> None:
         self.folder, self.url, self.databases = folder, url, databases
         self.now = NOW + 60_000
         self.known = Knowledge()
@@ -235,7 +234,6 @@ class World:
         self.taken: list[tuple[dict[str, str], bytes]] = []
         """Those that were answered with a yes since the database was last restored."""
         self.made: list[str] = []
-        self._numbers = Random(str(seed))
 
     async def start(self) -> None:
         self.server = Server(self.folder, self.url, lambda: self.now)
