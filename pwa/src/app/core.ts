@@ -11,7 +11,7 @@ import { tokenTimes } from "../sync/crypto";
 import { type Listening, listen } from "../sync/events";
 import { uuid7 } from "../sync/ids";
 import { type Exclusive, exclusive } from "../sync/locks";
-import { backoff, type Fetch, HttpError, json, Offline, send } from "../sync/net";
+import { backoff, type Fetch, HttpError, json, Offline, pause, send } from "../sync/net";
 import type { Values } from "../sync/op";
 import { dismiss, exported, opened, type Saying, say, tidy } from "../sync/outbox";
 import { pull } from "../sync/pull";
@@ -685,7 +685,7 @@ export function createCore(given: Partial<World> = {}): Core {
       else if (!(error instanceof HttpError)) console.error(error);
       if (isFull(error)) trouble = { code: "storage.full", params: {} };
       failures++;
-      wait = (error instanceof HttpError ? error.retryAfter : null) ?? backoff(failures);
+      wait = pause(error, failures);
     }
     note({ running: false, trouble });
     if (wait !== null) soon(wait);

@@ -77,6 +77,12 @@ export function backoff(failures: number, random: () => number = Math.random): n
   return Math.round(whole * (0.5 + random() / 2));
 }
 
+/** How long to wait after an error: as long as the server said, and up to half as long again; else `backoff`. */
+export function pause(error: unknown, failures: number, random: () => number = Math.random): number {
+  const said = error instanceof HttpError ? error.retryAfter : null;
+  return said === null ? backoff(failures, random) : Math.round(said * (1 + random() / 2));
+}
+
 /** The lines of an NDJSON answer as they come. Throws Offline where the line goes silent or is cut in the middle. */
 export async function* lines(response: Response): AsyncGenerator<Record<string, unknown>> {
   const reader = response.body?.getReader();

@@ -70,7 +70,9 @@ async function take(means: PullMeans, response: Response, asked: readonly string
         if (known !== undefined) return "restored";
       }
       if (line.reset) place = { ...place, round: place.round + 1, sweeping: true, done: 0, want: [] };
-      place.total = place.done + line.total; // what is still to come, behind what came before the line was cut
+      // What is still to come, behind what came before the line was cut. It is an estimate: a larger one must not take back what was shown.
+      const total = place.done + line.total;
+      place.total = place.done && place.total ? Math.min(total, place.total) : total;
     } else if ("cursor" in line) {
       if (!line.more) place.want = place.want.filter((key) => !asked.includes(key)); // what was asked for and did not come is not ours to hold
       place = await apply(means, page, place, line);

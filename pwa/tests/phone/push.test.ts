@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { BUNDLES_KEPT_MS, dismiss, tidy } from "../../src/sync/outbox";
-import { HttpError, Offline } from "../../src/sync/net";
+import { HttpError, Offline, pause } from "../../src/sync/net";
 import { fact, killAt, PERSON, Phone, storage } from "./phone";
 import { refuse, TinyServer } from "./server";
 
@@ -58,6 +58,30 @@ describe("pushing", { timeout: 30_000 }, () => {
     server.before = () => undefined;
     await phone.push();
     await expectAll(1);
+  });
+
+  test("phones that were told the same time to wait come back at different ones, never earlier, and wait longer each time they fail", () => {
+    const busy = new HttpError(503, "http.unavailable", {}, 7_000);
+    const waits = Array.from({ length: 100 }, (_, i) => pause(busy, 1, () => i / 100));
+    expect(new Set(waits).size).toBeGreaterThan(90);
+    expect(Math.min(...waits)).toBe(7_000);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(10_500);
+    for (const error of [new HttpError(500, "http.internal", {}, null), new Offline()]) {
+      const longest = Array.from({ length: 12 }, (_, i) => pause(error, i + 1, () => 1));
+      expect(longest.slice(0, 4)).toEqual([2_000, 4_000, 8_000, 16_000]);
+      expect(longest.at(-1)).toBe(300_000);
+      expect(pause(error, 3, () => 0)).toBe(4_000);
+    }
+  });
+
+  test("a single op that is too large for the line's limit stops at itself and says so; what came before it is sent", async () => {
+    await phone.say(fact(), fact(), fact("x".repeat(9_000)));
+    server.bundleBytesMax = 5_000;
+    expect((await phone.push())?.code).toBe("http.too_large");
+    expect(await phone.states()).toEqual({ accepted: 2, queued: 1 });
+    server.bundleBytesMax = 1_000_000;
+    expect(await phone.push()).toBeNull();
+    await expectAll(3);
   });
 
   test("401 pauses without losing anything, and goes on after signing in", async () => {

@@ -9,7 +9,7 @@ import type { World } from "../../src/app/core";
 import { alone } from "../../src/sync/locks";
 import { storage } from "./phone";
 
-const ROOT = resolve(import.meta.dirname, "../../..");
+export const ROOT = resolve(import.meta.dirname, "../../..");
 const OWN = join(ROOT, ".venv/bin/python");
 export const PYTHON = existsSync(OWN) ? OWN : "python3";
 
