@@ -92,9 +92,12 @@ class Refused(msgspec.Struct):
     params: dict[str, Any]
 
 
-_ALWAYS = {
+_TOLD = {
     400: "Not what the operation takes",
+    401: "Nobody is signed in, or not any more",
+    403: "Not for this person",
     404: "Nothing of that name, or no right to it",
+    405: "Not by this method",
     409: "Not as things stand, or another session",
     413: "Too large",
     422: "Understood, and refused",
@@ -102,14 +105,18 @@ _ALWAYS = {
     500: "Our mistake; it stands in the log",
     503: "Later",
 }
-_NAMED = {401: "Nobody is signed in, or not any more", 403: "Not for this person"}
 
 
 def describe(handlers: Sequence[HTTPRouteHandler]) -> Sequence[HTTPRouteHandler]:
-    """The same handlers, whose description names the one shape of every refusal instead of the framework's own."""
+    """The same handlers, whose description names the one shape of every refusal instead of the framework's own: the statuses that any
+    request may meet, and those of the codes of its own area (the second part of the address)."""
     for handler in handlers:
-        told = _ALWAYS if handler.opt.get("who") == "anyone" else _ALWAYS | _NAMED
-        handler.responses = {status: ResponseSpec(Refused, description=words, generate_examples=False) for status, words in told.items()}
+        area = min(handler.paths).strip("/").partition("/")[2].partition("/")[0]
+        own = {entry.status for code, entry in catalogue().items() if code.startswith(f"{area}.")}
+        handler.responses = {
+            status: ResponseSpec(Refused, description=_TOLD.get(status, "Refused"), generate_examples=False)
+            for status in sorted(_TOLD.keys() | own)
+        }
     return handlers
 
 
