@@ -32,6 +32,17 @@ CRITICAL_SHARE = 0.3
 """Of what they find, what stops the machine."""
 REPORTS_A_DAY = 6
 DUE_HOURS = {"red": 4, "orange": 24, "yellow": 72, "blue": 168}
+OPEN = (
+    ("steelmaking", 1.6, "left"),
+    ("casting", 4.3, "left"),
+    ("steelmaking", 27.5, "waits"),
+    ("steelmaking", 143.0, "waits"),
+    ("casting", 50.5, "judged"),
+)
+"""What whoever tries the demo finds in the areas of its accounts, however chance falls: where, hours ago, and how far it has come. Nobody
+has assigned it, or mended it, or judged what was done."""
+STANDING = ("LG-QZ-04", 19.2, "overhead_crane.rope")
+"""A machine there that may not be operated, since how many hours, and why."""
 SHIFT_NAMES = {"day": {"zh": "白班", "en": "Day"}, "night": {"zh": "夜班", "en": "Night"}}
 
 NOMINAL = {
@@ -159,12 +170,28 @@ class _Past:
                         if only in (None, shift.name) and shift.begins + ends * MINUTE_MS <= self.now:
                             span = (shift.begins + begins * MINUTE_MS, shift.begins + ends * MINUTE_MS)
                             self._later(span[0] - 12 * HOUR_MS, self._walker(route, shift, n, *span))
+        self._set_out()
         while self.ahead:
             at, _, happens = heapq.heappop(self.ahead)
             if at <= self.now:
                 happens(at)
         told = [event for at, _, event in sorted(self.events, key=lambda one: one[:2]) if at <= self.now]
         return self._with_shots_in_use(told)
+
+    def _set_out(self) -> None:
+        """What is there for the accounts to do."""
+        for n, (area, hours, fate) in enumerate(OPEN):
+            self._later(self.now - int(hours * HOUR_MS), self._opener(n, area, fate))
+        number, hours, item = STANDING
+        machine = next(one for one in self.plant.machines if one.number == number)
+        at = self.now - int(hours * HOUR_MS)
+        shift = CALENDAR.shift(at)
+        assert shift is not None
+        note, remedy, scene = self.faults[item][0]
+        self._later(at, lambda when: self._check(machine, shift, when, again=False, found=(item, note, remedy, scene)))
+
+    def _opener(self, n: int, area: str, fate: str) -> Callable[[int], None]:
+        return lambda at: self._report(self.today, REPORTS_A_DAY + n, at, area, fate)
 
     def _with_shots_in_use(self, told: list[Event]) -> History:
         """What has not happened yet has no photo yet either."""
@@ -248,28 +275,32 @@ class _Past:
         assert checklist is not None
         return next((mode for mode in checklist.modes if mode.startswith("pre_")), checklist.modes[0])
 
-    def _checker(self, machine: Machine, shift: Shift, *, again: bool = False) -> Callable[[int], None]:
-        return lambda at: self._check(machine, shift, at, again=again)
+    def _checker(
+        self, machine: Machine, shift: Shift, *, again: bool = False, found: tuple[str, str, str, str] | None = None
+    ) -> Callable[[int], None]:
+        return lambda at: self._check(machine, shift, at, again=again, found=found)
 
-    def _check(self, machine: Machine, shift: Shift, at: int, *, again: bool) -> None:
+    def _check(self, machine: Machine, shift: Shift, at: int, *, again: bool, found: tuple[str, str, str, str] | None = None) -> None:
+        """`again`: after a fault was cleared. `found`: what is found whatever chance says, and nobody has mended yet."""
         if self.broken.get(machine.number):
             return
-        chance = self._chance("check", machine.number, shift.day, shift.name, again)
+        chance = self._chance("check", machine.number, shift.day, shift.name, again, found)
         mode = self._mode(machine)
         roles = ("worker", "inspector", "guardian") if mode.startswith("pre_") else ("inspector", "worker", "guardian")
         who = self._free(self._crew(roles, machine.area, shift), at, chance)
         if who is None:
             if at + 20 * MINUTE_MS < shift.ends:
-                self._later(at + 7 * MINUTE_MS, self._checker(machine, shift, again=again))
+                later = self._checker(machine, shift, again=again, found=found)
+                self._later(at + 7 * MINUTE_MS, later)
             return
         kind = self.lists[machine.type]
-        seed = f"check/{machine.number}/{shift.day - self.today}/{shift.name}/{again}"
+        seed = f"check/{machine.number}/{shift.day - self.today}/{shift.name}/{'found' if found else again}"
         name, proofs = _check_id(seed, kind, 1 if chance.random() < 0.12 else 0)
         doc, person = f"{kind.name}/{name}", person_id(who.key)
         self._new(at, person, doc, {"machine": machine_id(machine.number), "mode": mode, "tag": tag_code(machine.number)})
         items = list(kind.kind.items)
         chance.shuffle(items)
-        bad = None if again else self._what_is_bad(kind, machine, chance)
+        bad = found or (None if again else self._what_is_bad(kind, machine, chance))
         hurry = 0.4 if chance.random() < 0.03 else 1.0
         clock, found_at = at + chance.randint(10, 40) * SECOND_MS, 0
         number = self._draw(f"number/{bad[1] if bad else ''}", range(2, 9))
@@ -314,9 +345,10 @@ class _Past:
                 bad[3],
                 who,
                 seed,
-                machine,
-                bad[0],
-                critical,
+                machine=machine,
+                item=bad[0],
+                critical=critical,
+                fate="waits" if found else "",
             )
 
     def _what_is_bad(self, kind: CompiledKind, machine: Machine, chance: random.Random) -> tuple[str, str, str, str] | None:
@@ -345,11 +377,13 @@ class _Past:
     def _reporter(self, day: int, n: int) -> Callable[[int], None]:
         return lambda at: self._report(day, n, at)
 
-    def _report(self, day: int, n: int, at: int) -> None:
+    def _report(self, day: int, n: int, at: int, area: str = "", fate: str = "") -> None:
         chance = self._chance("reported", day, n)
-        where, grade, note, remedy, scene = self._draw("found", self.words["found"])
+        works = {"*", *self.plant.within(area)} if area else set()
+        fit = [one for one in self.words["found"] if not area or set([one[0]] if one[0] == "*" else one[0]) & works]
+        where, grade, note, remedy, scene = self._draw(f"found/{area}", fit)
         some = [one.key for one in self.plant.areas if not one.works and (where == "*" or set(where) & set(self.plant.within(one.key)))]
-        area = self._draw(f"areas/{where}", some)
+        area = area or self._draw(f"areas/{where}", some)
         shift = CALENDAR.shift(at)
         assert shift is not None
         among = [
@@ -372,7 +406,7 @@ class _Past:
         fields = {"area": area_id(area), "note": said, "grade": grade, "photos": photos}
         self._new(at, person_id(who.key), doc, fields)
         self.busy[who.key] = at + 3 * MINUTE_MS
-        self._live(doc, area, at, grade, remedy.format(**numbers), scene, who, seed)
+        self._live(doc, area, at, grade, remedy.format(**numbers), scene, who, seed, fate=fate)
 
     def _live(
         self,
@@ -387,8 +421,9 @@ class _Past:
         machine: Machine | None = None,
         item: str = "",
         critical: bool = False,
+        fate: str = "",
     ) -> None:
-        """What becomes of a hazard. `doc`: its key, or the name of the event that brings it about."""
+        """What becomes of a hazard. `doc`: its key, or the name of the event that brings it about. `fate`: as in OPEN; else as it falls."""
         chance = self._chance("life", seed)
         of = "" if doc.startswith("hazard/") else doc
         key = doc if not of else "hazard/-"
@@ -398,32 +433,41 @@ class _Past:
 
         masters = self.plant.holders("supervisor", area)
         officers = self.plant.holders("safety", area)
-        master = chance.choice(masters or officers)
+        known = [one for one in masters if one.username]
+        master = chance.choice((fate and known) or masters or officers)
         # Whoever stands on the machine's word is told at once; the rest waits for the morning's walk.
         slow = 6 + chance.expovariate(1 / (150 if grade == "orange" else 420))
         wait = chance.randint(5, 25) if critical or grade == "red" else min(int(slow), 26 * 60)
         assigned = at + wait * MINUTE_MS
         if chance.random() < 0.3:
             self._comment(chance, of, key, at + chance.randint(3, max(4, wait)) * MINUTE_MS, master, seed)
-        if not critical and chance.random() < 0.04:
+        if fate == "left":
+            return
+        if fate:
+            assigned = at + chance.randint(9, 40) * MINUTE_MS
+        elif not critical and chance.random() < 0.04:
             act(assigned, master, "void", {"reason": self._draw("void", self.words["void"])})
             return
         hours = 8 if critical else DUE_HOURS[grade]
         due = (assigned + hours * HOUR_MS) // (30 * MINUTE_MS) * 30 * MINUTE_MS
         hands = [one for role in ("worker", "guardian") for one in self.plant.holders(role, area)] or masters
         hand = chance.choice([one for one in hands if one.key != master.key] or hands)
+        if fate:
+            hand = next((one for one in hands if one.username), hand)
         act(assigned, master, "assign", {"assignee": person_id(hand.key), "due_at": due})
         recent = at > self.now - 9 * DAY_MS
-        fate = chance.random()
-        if recent and fate < (0.35 if critical else 0.2):
+        luck = chance.random()
+        if fate == "waits" or (not fate and recent and luck < (0.35 if critical else 0.2)):
             # Waits for a part: the machine stands still, the day it was due goes by.
             self._comment(chance, of, key, assigned + chance.randint(2, 6) * HOUR_MS, hand, seed)
             return
-        late = fate < 0.27
+        late = luck < 0.27 and not fate
         share = chance.uniform(0.1, 0.7 if critical else 0.92)
         done = due + chance.randint(2, 40) * HOUR_MS // 2 if late and not critical else assigned + int((due - assigned) * share)
         done = _by_day(done) if not critical else done
         act(done, hand, "done", {"note": remedy, "media": self._shot(scene, False, seed)})
+        if fate == "judged":
+            return
         if not critical and chance.random() < 0.09:
             back = _by_day(done + chance.randint(1, 9) * HOUR_MS)
             act(back, master, "send_back", {"reason": self._draw("returned", self.words["returned"])})

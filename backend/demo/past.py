@@ -38,7 +38,8 @@ AT_ONCE_MAX = 250
 """Ops between two commits: others get their turn."""
 SENDERS = 2
 TRIES_MAX = 20
-TELL_EVERY = 5_000
+TELL_SHARE = 5
+"""Progress is told each time this part of the past is laid."""
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = "plan"
 
@@ -143,7 +144,7 @@ class Past:
                     log.info("left out of the demo's past", doc=op.doc, verb=op.verb, code=verdict.code, params=verdict.params)
                 elif event.name:
                     named[event.name] = f"hazard/{spawned(verdict.op, 'hazard')}"
-            if mark.laid - told >= TELL_EVERY:
+            if mark.laid - told >= len(found.events) // TELL_SHARE:
                 told = mark.laid
                 share = 100 * mark.laid // len(found.events)
                 self._say(Text(f"历史已补 {share}%", f"{share}% of the past is laid"))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from backend.app import build
 from backend.audit.verify import verify
-from backend.demo import AREAS, MACHINES, PEOPLE, Past, large, ops, seed, small, tag_code, welcome
+from backend.demo import AREAS, MACHINES, PEOPLE, Past, area_id, large, machine_id, ops, person_id, seed, small, tag_code, welcome
 from backend.demo.history import History, history
 from backend.demo.pictures import SCENES, draw
 from backend.demo.plant import CALENDAR
@@ -136,6 +136,23 @@ def test_the_past_is_30_days_of_checks_hazards_and_rounds_in_every_state(told: H
     assert 0 < steps["clear"] < len(found)
     assert 400 < len(told.shots) < 900
     assert {shot.scene for shot in told.shots} == set(SCENES)
+
+
+def test_whoever_tries_it_finds_something_to_do_in_their_area(told: History):
+    steps: dict[str, list[str]] = {}
+    areas = {}
+    for event in told.events:
+        if isinstance(event.op, New) and event.op.doc.startswith("hazard/"):
+            steps[event.op.doc], areas[event.op.doc] = [], event.op.fields["area"]
+        if isinstance(event.op, Act) and event.op.doc in steps:
+            steps[event.op.doc].append(event.op.transition)
+    here = [done for doc, done in steps.items() if areas[doc] in (area_id("steelmaking"), area_id("casting"))]
+    assert {(), ("assign",), ("assign", "done")} <= {tuple(done) for done in here}
+    mine = [event.op.input for event in told.events if isinstance(event.op, Act) and event.op.transition == "assign"]
+    assert any(given["assignee"] == person_id("worker") for given in mine)
+    begins = CALENDAR.working_shift(NOW).begins
+    checked = [event.at for event in told.events if isinstance(event.op, New) and event.op.fields.get("machine") == machine_id("LG-QZ-01")]
+    assert not any(at > begins - 1_800_000 for at in checked), "the first crane waits to be checked"
 
 
 def test_nobody_is_in_two_places_at_once_and_few_notes_are_twice(told: History):
