@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import Client
-from tests.e2e.harness import ROOT, Phone, Plant
-from tests.e2e.plants import Crane
+from tests.e2e.harness import PASSWORD, ROOT, Phone, Plant
+from tests.e2e.plants import Crane, known
 from tests.e2e.test_checks import answer_ok, item_asked
 
 AXE = (ROOT / "pwa/node_modules/axe-core/axe.min.js").read_text("utf-8")
@@ -25,6 +25,35 @@ CODES = re.compile(r"\b(?:overhead_crane|pre_shift|manage_\w+|clear_fault|[0-9a-
 SAID_BY_PEOPLE = {"中文", "滨江钢铁"}
 """Chinese that stays in English: the language's own name, and what somebody typed once."""
 
+WALKS = {
+    "administrator": {
+        *("today", "alarms", "tasks", "me", "outbox", "devices", "import", "scan", "tag", "bind", "labels", "machine", "clear", "rounds"),
+        *(
+            "round",
+            "duty",
+            "hazards",
+            "hazard",
+            "snap",
+            "list",
+            "new",
+            "doc",
+            "edit",
+            "do",
+            "sign-in",
+            "set-up",
+            "pin",
+            "unlock",
+            "forgot",
+            "nowhere",
+        ),
+    },
+    "check": {"machine", "check", "result"},
+    "notice": {"today", "alarms", "doc"},
+}
+"""Which routes each walk through the screens looks at, by their names in the router. The desk's walk is test_desk's."""
+
+LOOKED: dict[Phone, set[str]] = {}
+
 TARGETS = """() => {
   const small = [];
   for (const one of document.querySelectorAll('a[href], button, label.key, label.thumb, input:not([type=file]), textarea, [role=switch]')) {
@@ -37,8 +66,11 @@ TARGETS = """() => {
 }"""
 
 
+ROUTER = "document.querySelector('#app').__vue_app__.config.globalProperties.$router"
+
+
 def go(held: Phone, path: str) -> None:
-    held.page.evaluate("path => document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)", path)
+    held.page.evaluate(f"path => {ROUTER}.push(path)", path)
     held.page.wait_for_timeout(400)
 
 
@@ -65,6 +97,7 @@ def findings(held: Phone, language: str) -> list[str]:
 def look(held: Phone, language: str, name: str) -> list[str]:
     """A screen as it stands, light and dark."""
     said = []
+    LOOKED.setdefault(held, set()).add(held.page.evaluate(f"() => {ROUTER}.currentRoute.value.name"))
     for theme in ("light", "dark"):
         held.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         held.page.wait_for_timeout(250)
@@ -80,6 +113,11 @@ def held(request: pytest.FixtureRequest, new_phone: Callable[..., Phone]) -> Pho
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_the_screens_before_the_work_and_of_an_administrator_are_clean(held: Phone, plant: Plant, language: str) -> None:
+    admin = known(plant.origin, "admin")
+    machine, person, area = (sorted(admin.of_kind(kind))[0] for kind in ("machine", "person", "area"))
+    reporter = Client(plant.origin).sign_in("safety")
+    reporter.new("hazard", 1, {"area": area, "note": "The hook is worn."})
+    assert [verdict["state"] for verdict in reporter.push()] == ["ok"]
     held.open("/sign-in")
     held.page.evaluate("language => localStorage.setItem('anlu.lang', language)", language)
     held.open("/sign-in")
@@ -88,10 +126,38 @@ def test_the_screens_before_the_work_and_of_an_administrator_are_clean(held: Pho
     go(held, "/set-up")
     said += look(held, language, "/set-up")
     go(held, "/sign-in")
-    held.sign_in("admin")
-    for path in ("/", "/alarms", "/tasks", "/me", "/outbox", "/devices", "/scan", "/t/00000000", "/hazards", "/hazards/new", "/nowhere"):
+    held.type("sign-in-username", "admin")
+    held.type("sign-in-password", PASSWORD)
+    held.press("sign-in-submit")
+    held.by("pin-1").wait_for()
+    said += look(held, language, "/pin")
+    held.pin()
+    held.pin()
+    held.by("scan-key").wait_for()
+    held.synced()
+    for path in (
+        *(
+            "/",
+            "/alarms",
+            "/tasks",
+            "/me",
+            "/outbox",
+            "/devices",
+            "/import",
+            "/scan",
+            "/t/00000000",
+            "/t/00000000/bind",
+            "/labels",
+            "/rounds",
+        ),
+        *("/duty", "/hazards", "/hazards/new", f"/machines/{machine}/clear/none", f"/k/area/{area}/edit", "/nowhere"),
+        f"/k/person/{person}/do/assign_roles",
+    ):
         go(held, path)
         said += look(held, language, path)
+    for round_ in sorted(admin.of_kind("round"))[:1]:
+        go(held, f"/rounds/{round_}")
+        said += look(held, language, "/rounds/…")
     for kind in ("machine", "hazard", "person", "area", "tag", "plant", "parked"):
         go(held, f"/k/{kind}")
         said += look(held, language, f"/k/{kind}")
@@ -111,6 +177,7 @@ def test_the_screens_before_the_work_and_of_an_administrator_are_clean(held: Pho
     held.by("forgot-submit").wait_for()
     said += look(held, language, "/forgot")
     assert said == []
+    assert LOOKED[held] >= WALKS["administrator"]
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -146,6 +213,7 @@ def test_the_screens_of_a_check_are_clean(held: Phone, plant: Plant, all_cranes:
     held.by("machine-state").wait_for()
     said += look(held, language, "a machine that was checked")
     assert said == []
+    assert LOOKED[held] >= WALKS["check"]
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -179,3 +247,18 @@ def test_a_red_notice_comes_first_is_counted_and_is_seen(held: Phone, plant: Pla
     go(held, "/alarms")
     held.page.wait_for_function(f"document.querySelectorAll('[data-testid=notice-row]').length === {int(count) - 1}")
     assert said == []
+    assert LOOKED[held] >= WALKS["notice"]
+
+
+def test_no_route_is_left_out(new_phone: Callable[..., Phone]) -> None:
+    """The router's own list against what the walks look at: a new screen comes with somebody who looks at it."""
+    # It looks with this file's eyes.
+    from tests.e2e.test_desk import SCREENS
+
+    held = new_phone()
+    held.open("/sign-in")
+    held.by("sign-in-username").wait_for()
+    routed = set(held.page.evaluate(f"() => {ROUTER}.getRoutes().filter((one) => one.name && !one.redirect).map((one) => one.name)"))
+    desk = set(held.page.evaluate(f"paths => paths.map((path) => {ROUTER}.resolve(path).name)", sorted(SCREENS)))
+    assert routed - set().union(*WALKS.values()) - desk == set()
+    assert set().union(*WALKS.values()) - routed == set(), "a walk names a route that is gone"
