@@ -49,7 +49,7 @@ from backend.sync.hlc import from_ms
 from backend.sync.op import New
 from backend.sync.server import Sync
 from backend.sync.shapes import TxDocs, members
-from backend.web import errors, headers, health, metrics, reference
+from backend.web import errors, headers, health, metrics, process, reference
 from backend.web.logs import set_up as set_up_logs
 from backend.web.metrics import CountedSync, Metrics
 from backend.web.static import Files, headers_of
@@ -97,9 +97,12 @@ class Anlu(Litestar):
 
 def from_environment() -> Anlu:
     """What `anlu serve` runs: one of these a process."""
+    process.bound_memory()
     settings = Settings.read()
     set_up_logs(settings.log_level)
-    return build(settings)
+    app = build(settings)
+    app.on_startup.append(process.settle)
+    return app
 
 
 def build(settings: Settings, clock: Clock = wall_clock) -> Anlu:

@@ -498,9 +498,9 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "proof_items": _proof_items,
     "spawned": _spawned,
 }
-_SURROUNDED = frozenset(
-    "day_start minute_of_day shift_start shift_end shift_of is_night is_rest_day is_holiday next_window on_duty limit check_item item"
-    " check_items open_items proof_items spawned".split()
-)
+_SURROUNDED = {
+    *("day_start", "minute_of_day", "shift_start", "shift_end", "shift_of", "is_night", "is_rest_day", "is_holiday"),
+    *("next_window", "on_duty", "limit", "check_item", "item", "check_items", "open_items", "proof_items", "spawned"),
+}
 """Functions that ask more than their arguments and the actor."""
 _FUNCTIONS = {name: _caught(function) for name, function in _PLAIN.items()}

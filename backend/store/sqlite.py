@@ -23,7 +23,9 @@ from backend.store.base import current_tx, opened
 READERS_MAX = 4
 BUSY_MS_MAX = 5_000
 """How long a write waits for another process (a backup, the command line) before it gives up."""
-CACHE_KIB = 32_768
+CACHE_KIB_WRITER = 16_384
+CACHE_KIB_READER = 4_096
+"""Of pages kept by each connection; what is read again soon is in the system's cache anyhow."""
 CHECKPOINT_PAGES = 4_000
 
 T = TypeVar("T")
@@ -221,7 +223,7 @@ class _Connection:
                     db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 else:
                     db.execute("PRAGMA query_only = ON")
-                db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+                db.execute(f"PRAGMA cache_size = -{CACHE_KIB_WRITER if self.writes else CACHE_KIB_READER}")
                 db.execute("PRAGMA temp_store = MEMORY")
             except BaseException:
                 db.close()

@@ -6,6 +6,7 @@ what is read from the database is the same from all.
 
 import asyncio
 import shutil
+from collections import Counter as Counted
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,11 @@ class Metrics:
 
     async def on_accepted(self, tx: Tx, accepted: Sequence[Accepted]) -> None:
         """Sync's hook."""
-        verbs = [entry.op.verb for entry in accepted]
+        verbs = Counted(entry.op.verb for entry in accepted)
 
         def count() -> None:
-            for verb in verbs:
-                self.ops.labels(verb).inc()
+            for verb, times in verbs.items():
+                self.ops.labels(verb).inc(times)
 
         tx.after(count)
 
