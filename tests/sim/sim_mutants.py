@@ -119,11 +119,11 @@ MUTANTS = [
         "        if said.unproven and stop:\n            why",
     ),
     Mutant(
-        "a stop that was said on another phone counts as known",
+        "one's own stop, said on another phone, counts as known",
         "whole",
         "backend/sync/taking.py",
-        "            own = who == author and device == op.device\n            if not own",
-        "            own = who == author\n            if not own",
+        "            if seq <= base:\n                continue",
+        "            if seq <= base or who == author:\n                continue",
     ),
     Mutant(
         "a base past the ledger's end knows of every stop",
