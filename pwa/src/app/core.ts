@@ -186,7 +186,8 @@ export function createCore(given: Partial<World> = {}): Core {
         return ask();
       });
     } catch (error) {
-      throw error instanceof Offline ? new AppError("auth.offline") : error;
+      // Who has forgotten a PIN is not sent back to it.
+      throw error instanceof Offline ? new AppError(path.endsWith("pin-reset") ? "auth.reset_offline" : "auth.offline") : error;
     }
   }
 
