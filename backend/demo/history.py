@@ -380,7 +380,8 @@ class _Past:
     def _report(self, day: int, n: int, at: int, area: str = "", fate: str = "") -> None:
         chance = self._chance("reported", day, n)
         works = {"*", *self.plant.within(area)} if area else set()
-        fit = [one for one in self.words["found"] if not area or set([one[0]] if one[0] == "*" else one[0]) & works]
+        # What is red waits for nobody, so none of it is left open for whoever tries the demo.
+        fit = [one for one in self.words["found"] if not area or (one[1] != "red" and {*([one[0]] if one[0] == "*" else one[0])} & works)]
         where, grade, note, remedy, scene = self._draw(f"found/{area}", fit)
         some = [one.key for one in self.plant.areas if not one.works and (where == "*" or set(where) & set(self.plant.within(one.key)))]
         area = area or self._draw(f"areas/{where}", some)
@@ -457,13 +458,15 @@ class _Past:
         act(assigned, master, "assign", {"assignee": person_id(hand.key), "due_at": due})
         recent = at > self.now - 9 * DAY_MS
         luck = chance.random()
-        if fate == "waits" or (not fate and recent and luck < (0.35 if critical else 0.2)):
+        if fate == "waits" or (not fate and recent and grade != "red" and luck < (0.35 if critical else 0.2)):
             # Waits for a part: the machine stands still, the day it was due goes by.
             self._comment(chance, of, key, assigned + chance.randint(2, 6) * HOUR_MS, hand, seed)
             return
         late = luck < 0.27 and not fate
         share = chance.uniform(0.1, 0.7 if critical else 0.92)
         done = due + chance.randint(2, 40) * HOUR_MS // 2 if late and not critical else assigned + int((due - assigned) * share)
+        if fate:
+            done = assigned + 22 * HOUR_MS
         done = _by_day(done) if not critical else done
         act(done, hand, "done", {"note": remedy, "media": self._shot(scene, False, seed)})
         if fate == "judged":
