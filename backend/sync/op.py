@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, ClassVar, Never
 
 import msgspec
@@ -325,6 +326,8 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DOC = re.compile(rf"(?:[a-z][a-z0-9_.]{{0,63}}/{_UUID.pattern}|parked/{_HASH.pattern})")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _BIG = re.compile(rb"[0-9]{16}|[eE]")
 
 
@@ -386,14 +389,8 @@ def _no_constant(_: str) -> Never:
 
 
 def _depth(data: bytes) -> int:
-    deepest = depth = 0
-    for byte in _STRING.sub(b"", data):
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+    brackets = _STRING.sub(b"", data).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 
 def _is_large(value: Any) -> bool:
