@@ -204,8 +204,8 @@ class Past:
         for area in self._plant.areas:
             if area.box is not None:
                 west, north, east, south = area.box
-                # A works' own mark stands at its name, in its corner: its middle is some hall's.
-                x, y = (west + 0.012, north + 0.013) if area.works else ((west + east) / 2, (north + south) / 2)
+                # A works' own mark stands in its corner across from its name: its middle is some hall's.
+                x, y = (east - 0.028, north + 0.014) if area.works else ((west + east) / 2, north + (south - north) * 0.7)
                 spot = {"area": area_id(area.key), "x": round(x, 4), "y": round(y, 4)}
                 said.append(Add(0, 0, at, SERVER_AUTHOR, doc, "spots", derived(f"demo:spot:{area.key}"), spot))
         return said

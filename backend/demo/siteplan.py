@@ -75,10 +75,9 @@ def _building(pen: ImageDraw.ImageDraw, area: Area) -> None:
         pen.line((west, (north + south) / 2, east, (north + south) / 2), fill=(222, 222, 216), width=2)
     else:
         pen.line(((west + east) / 2, north, (west + east) / 2, south), fill=(222, 222, 216), width=2)
-    middle = (west + east) / 2, (north + south) / 2
+    # The lower half is for the mark that shows the area and its hazards.
     size = 20 if east - west >= 24 * len(area.names.zh) else 15
-    pen.text((middle[0], middle[1] - 11), area.names.zh, font=_font(size), fill=(40, 44, 48), anchor="mm")
-    pen.text((middle[0], middle[1] + 11), area.code, font=_font(14), fill=(110, 114, 118), anchor="mm")
+    pen.text(((west + east) / 2, north + (south - north) * 0.27), area.names.zh, font=_font(size), fill=(40, 44, 48), anchor="mm")
 
 
 def _rails(pen: ImageDraw.ImageDraw) -> None:
@@ -99,7 +98,7 @@ def _round_things(pen: ImageDraw.ImageDraw) -> None:
         (412, 1012, 15, (214, 120, 84)),
         *((492 + n * 14, 1028, 6, (206, 150, 120)) for n in range(3)),
         *((712 + n * 28, 1424, 11, (176, 206, 224)) for n in range(5)),
-        *((1090, 1160 + n * 42, 15, (156, 196, 214)) for n in range(2)),
+        *((1090, 1238 + n * 38, 15, (156, 196, 214)) for n in range(2)),
     ):
         pen.ellipse((x - r, y - r, x + r, y + r), fill=colour, outline=EDGE, width=2)
 
