@@ -5,8 +5,11 @@ import { label, t } from "../../i18n";
 /** What a hazard is called: its title (of a failed item), else its words, else the machine. */
 export function hazardTitle(view: View | undefined): string {
   if (!view) return t("doc.not_here");
+  const title = label(view.title as string);
+  // A check's item says how it should be: as a hazard it is the reverse.
+  if (title && view.item) return t("bad.title", { what: title });
   return (
-    label(view.title as string) ||
+    title ||
     String(view.note || "") ||
     (view.machine ? t("hazards.on", { what: machineTitle(refView("machine", view.machine)) }) : t("hazards.one"))
   );
