@@ -70,26 +70,30 @@ ODD: list[Any] = [
 
 def warped(value: Any, chance: random.Random) -> Any:
     """A copy of a JSON value in which one to three nodes are other things, missing, or there twice."""
-    found = json.loads(json.dumps(value))
+    found = _copy(value)
     for _ in range(chance.randrange(1, 4)):
         places = list(_places(found))
         if not places:
-            return chance.choice(ODD)
+            return _copy(chance.choice(ODD))
         within, key = chance.choice(places)
         match chance.randrange(6):
             case 0 if isinstance(within, dict):
                 del within[key]
             case 1 if isinstance(within, list):
-                within.insert(key, within[chance.randrange(len(within))])
+                within.insert(key, _copy(within[chance.randrange(len(within))]))
             case 2 if isinstance(within, dict):
-                within[chance.choice(["", "a", "é", "by", "status", "version", "x" * 65, "sealed"])] = chance.choice(ODD)
+                within[chance.choice(["", "a", "é", "by", "status", "version", "x" * 65, "sealed"])] = _copy(chance.choice(ODD))
             case 3:
                 other, name = chance.choice(places)
                 if (isinstance(other, dict) and name in other) or (isinstance(other, list) and name < len(other)):
-                    within[key] = json.loads(json.dumps(other[name]))
+                    within[key] = _copy(other[name])
             case _:
-                within[key] = chance.choice(ODD)
+                within[key] = _copy(chance.choice(ODD))
     return found
+
+
+def _copy(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def _places(value: Any) -> Any:
