@@ -72,9 +72,9 @@ def main() -> bool:
             figures.append(found)
             line = "  ".join(f"{what} {value(found, path):,.1f}" for what, path in COLUMNS.items())
             print(f"{turn + 1}/{runs} {name:17} {line}", flush=True)
+            if name == "anlu":
+                print(f"ledger: {found['ledger']} entries, {found['edits_kept']} ops of phones\n{found['verify']}", flush=True)
     ours = done["anlu"]
-    for found in ours:
-        print(f"ledger: {found['ledger']} entries, {found['edits_kept']} ops of phones\n{found['verify']}", flush=True)
     print(table(done))
     raw_push, raw_pull = (median(ours, f"raw.{part}_ms") for part in ("push", "pull"))
     print(f"SQLite alone, the same rows: push {raw_push:,.0f} ms, pull {raw_pull:,.0f} ms")
