@@ -1,8 +1,8 @@
 """Twelve thousand documents on a phone: first sync, lists, search, opening, and what an idle phone asks of the network.
 
-Slowed four times (CDP). A frame is counted where Chromium says that it took 50 ms or longer (0: none did): the worst of each of three passes,
-and their median; on a busy machine it tells of the others' work too. A task is the processor time of the longest task on the page's thread at
-full speed, times four: what our own code costs.
+Slowed four times (CDP). A frame is counted where Chromium says that it took 50 ms or longer (0: none did): the worst of each of three
+passes, and their median; on a busy machine it tells of the others' work too. A task is the processor time of the longest task on the page's
+thread at full speed, times four: what our code costs.
 """
 
 import os
@@ -71,8 +71,8 @@ def main() -> bool:
                         held.back_to(row)
                     tasks[f"open_{kind}"] = round(held.tasks(once))
                     opened[kind].pop()
-                    held.back_to(row)
-                    held.back_to("open-hazards")
+                    bare.today()
+                    bare.by("open-hazards").wait_for()
                 unlock = held.frames(held.lock_and_open)
                 asked: list[str] = []
                 bare.context.on("request", lambda request: asked.append(urlsplit(request.url).path))
