@@ -71,11 +71,15 @@ class Fuzz:
 
     async def begin(self) -> None:
         await self.signed.sign_in("inspector")
+        await self.read()
+        await self.fresh()
+
+    async def read(self) -> None:
+        """What the session's person holds, and cursors that fit its phone."""
         answer = await self.signed.post("/api/sync/pull", {"cursor": None})
         lines = [json.loads(line) for line in answer.text.splitlines()]
         self.area = next(line["doc"] for line in lines if line.get("doc", "").startswith("area/")).partition("/")[2]
         self.cursors = [line["cursor"] for line in lines if "cursor" in line]
-        await self.fresh()
 
     async def fresh(self) -> None:
         """Another phone, registered as sign-in does."""
@@ -288,6 +292,9 @@ async def test_twisted_requests_are_refused_cleanly_and_soon_and_the_plant_goes_
         seen["taken" if answer.status_code == 200 else told(answer)] += 1
         if answer.status_code == 200 and request.path == "/api/sync/push":
             await fuzz.fresh()
+        elif answer.status_code == 200 and request.path == "/api/auth/refresh":
+            fuzz.signed.took(answer.json())  # the session goes on under another number
+            await fuzz.read()
         elif seen.total() % 500 == 0:
             await fuzz.fresh()  # a phone may not send more often than that in a minute
     if len(took) >= 100:
