@@ -4,7 +4,7 @@ import { AppError } from "../app/types";
 import { mediaIn } from "../media/named";
 import { type Clock, type DeviceDb, type DeviceRow, FRESH_CLOCK, type OpRow, type TokenRow } from "../store/device";
 import { isFull } from "../store/usage";
-import { sealToServer, sealValue, sign } from "./crypto";
+import { base64, sealToServer, sealValue, sign } from "./crypto";
 import { CLOCK_AHEAD_MS_MAX, fromMs, make as makeHlc, toMs } from "./hlc";
 import * as hlc from "./hlc";
 import { type Author, BUNDLE_BYTES_MAX, decode, encodeBundle, Malformed, make, type Op, OPS_IN_BUNDLE_MAX, type Values } from "./op";
@@ -343,8 +343,21 @@ export async function exported(db: DeviceDb, now: number): Promise<Blob> {
       have = next.last;
     }
   }
-  const file = { anlu: "queue", v: 1, made: new Date(now).toISOString(), device: (await db.read("current")) ?? null, bundles };
+  const photos: unknown[] = [];
+  for (const { sha256, type, bytes } of await db.media.toArray()) {
+    if (bytes) photos.push({ sha256, type, ...(await sealed(new Uint8Array(bytes), keys)) });
+  }
+  const file = { anlu: "queue", v: 1, made: new Date(now).toISOString(), device: (await db.read("current")) ?? null, bundles, photos };
   return new Blob([JSON.stringify(file)], { type: "application/json" });
+}
+
+/** A photo's bytes for the server alone; in clear where its key is not known, since a dying phone has no other way. */
+async function sealed(bytes: Uint8Array, keys: readonly JsonWebKey[]): Promise<{ jwe: string } | { data: string }> {
+  try {
+    return { jwe: await sealToServer(bytes, keys) };
+  } catch {
+    return { data: base64(bytes) };
+  }
 }
 
 async function carried(next: { bundle: Uint8Array; signature: string }, keys: readonly JsonWebKey[]): Promise<unknown> {

@@ -113,6 +113,16 @@ describe("the queue", () => {
   });
 });
 
+test("the export holds the photos that are not sent, and none that are", async () => {
+  const row = { type: "image/jpeg", size: 3, w: 1, h: 1, author: "a", at: 1, sent: 0, url: null };
+  await phone.db.media.bulkPut([
+    { ...row, sha256: "aa", bytes: new Uint8Array([1, 2, 3]).buffer, state: "queued" },
+    { ...row, sha256: "bb", bytes: null, state: "sent" },
+  ]);
+  const file = JSON.parse(await (await exported(phone.db, Date.now())).text()) as { photos: Record<string, string>[] };
+  expect(file.photos).toEqual([{ sha256: "aa", type: "image/jpeg", jwe: expect.stringMatching(/^[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+$/) }]);
+});
+
 describe("the clock", () => {
   const clock = { last: 0, at: 0, offset: 0, wall: 0, unsure: false };
   const T = 1_800_000_000_000;
