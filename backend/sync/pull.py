@@ -299,8 +299,8 @@ async def _patch(opener: Opener, row: Any) -> bytes:
 
 
 def _turn(shape: str) -> tuple[int, str]:
-    """Where a shape stands in a first pull: what holds everywhere (kinds, areas, people, limits) first, then what is the person's own, and an
-    area's many documents last, so that names and forms are there when they come."""
+    """Where a shape stands in a first pull: what holds everywhere (kinds, areas, people, limits) first, then what is the person's own, and
+    an area's many documents last, so that names and forms are there when they come."""
     return TURNS.get(shape.partition(":")[0], len(TURNS)), shape
 
 
