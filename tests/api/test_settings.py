@@ -25,6 +25,7 @@ WRONG = [
     ("ANLU_MEDIA", "ftp://host/photos"),
     ("ANLU_KEYS", __file__),
     ("ANLU_PWA", "/nowhere/at/all"),
+    ("ANLU_DEMO_SIZE", "huge"),
     ("ANLU_DEMO", "perhaps"),
     ("ANLU_PASSWORD_MS", "1"),
     ("ANLU_PASSWORD_MS", "9000"),
