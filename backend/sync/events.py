@@ -83,7 +83,9 @@ class Hub:
             yield _event("poke", {})
             while listener in self._listeners:
                 try:
-                    await asyncio.wait_for(listener.woken.wait(), COMMENT_SECONDS)
+                    # Not `wait_for`: before Python 3.12 it forgets that it was cancelled where something happens at the same moment.
+                    async with asyncio.timeout(COMMENT_SECONDS):
+                        await listener.woken.wait()
                 except TimeoutError:
                     quiet += COMMENT_SECONDS
                     if quiet >= CHECKED_SECONDS:

@@ -83,8 +83,10 @@ class Follower:
             while not connection.is_closed():
                 self._woken.clear()
                 await self._look()
+                # Not `wait_for`: before Python 3.12 it forgets that it was cancelled where a notice comes at the same moment.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), LOOK_EVERY_SECONDS)
+                    async with asyncio.timeout(LOOK_EVERY_SECONDS):
+                        await self._woken.wait()
         finally:
             connection.terminate()
 

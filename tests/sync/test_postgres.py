@@ -184,6 +184,15 @@ async def test_a_listener_at_one_server_is_poked_by_what_another_takes(tmp_path:
         assert listening.seq > answer.verdicts[-1].seq
 
 
+async def test_a_notice_at_the_last_moment_keeps_no_server_from_stopping(tmp_path: Path, database: str):
+    async with servers(tmp_path, database, 1) as (one,):
+        follower = one.sync.follower
+        await asyncio.sleep(0.3)
+        follower._woken.set()
+        async with asyncio.timeout(5):
+            await follower.stop()
+
+
 async def test_a_server_forgets_what_another_has_changed_before_it_judges(tmp_path: Path, database: str):
     async with servers(tmp_path, database, 2) as (one, two):
         await two.sync.follower.stop()  # no notice arrives

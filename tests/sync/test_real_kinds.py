@@ -96,7 +96,7 @@ async def test_a_place_is_for_those_the_kind_names_and_a_nameless_report_names_n
         pulled = await plant.pull(phone)
         (line,) = [line for line in pulled.of("doc") if line["doc"] == hazard]
         assert line["body"]["fields"]["place"][0] == seen
-        (line,) = [line for line in pulled.parts[0].splitlines() if nameless.encode() in line and b'"doc"' in line]
+        (line,) = [line for part in pulled.parts for line in part.splitlines() if nameless.encode() in line and b'"doc"' in line]
         assert plant.worker.person.encode() not in line
         assert str(plant.worker.number).encode() not in line
 
