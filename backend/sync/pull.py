@@ -251,9 +251,11 @@ class Puller:
             else:
                 coming[shape] = place[1]
         if coming:
-            among = tx.among("shape", 1)
-            behind = min(coming.values())
-            row = await tx.one(f"SELECT COUNT(DISTINCT doc) AS n FROM member WHERE {among} AND doc > $2", tx.listed(list(coming)), behind)
+            # One shape is begun at a time: of that one what is left, of the others all.
+            begun, behind = next(((shape, after) for shape, after in coming.items() if after), ("", ""))
+            untouched = [shape for shape in coming if shape != begun]
+            left = f"SELECT doc FROM member WHERE {tx.among('shape', 1)} UNION SELECT doc FROM member WHERE shape = $2 AND doc > $3"
+            row = await tx.one(f"SELECT COUNT(*) AS n FROM ({left}) AS coming", tx.listed(untouched), begun, behind)
             total += row["n"] if row is not None else 0
         row = await tx.one("SELECT COUNT(*) AS n FROM ledger WHERE queue = $1 AND seq > $2", device, cursor.verdicts)
         return total + (row["n"] if row is not None else 0)

@@ -143,7 +143,7 @@ class Phone:
         self.profile = profile
         self.page: Page = context.pages[0] if context.pages else context.new_page()
         self.errors: list[str] = []
-        self._pressed = "", 0.0, (-1e9, -1e9)
+        self._pressed = ("", ""), 0.0, (-1e9, -1e9)
         self._watch(self.page)
 
     def _watch(self, page: Page) -> None:
@@ -170,11 +170,13 @@ class Phone:
         one.wait_for()
         box = one.bounding_box() or {"x": -1.0, "y": -1.0, "width": 0.0, "height": 0.0}
         place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        if name != self._pressed[0] and math.dist(place, self._pressed[2]) < HAND_PX:
+        # The same key of the same screen may be pressed twice at once, as of a keypad; that of the next screen only looks the same.
+        here = name, self.page.url
+        if here != self._pressed[0] and math.dist(place, self._pressed[2]) < HAND_PX:
             # Two touches of one place in a blink are one to the app: a hand that means two takes its time.
             self.page.wait_for_timeout(max(0.0, HAND_MS - (time.monotonic() - self._pressed[1]) * 1000))
         one.click()
-        self._pressed = name, time.monotonic(), place
+        self._pressed = here, time.monotonic(), place
 
     def type(self, name: str, text: str) -> None:
         box = ":is(input, textarea)"

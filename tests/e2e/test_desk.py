@@ -246,7 +246,7 @@ def test_every_screen_of_the_desk_is_in_order(new_phone: Callable[..., Phone], p
     for language, theme in LOOKS.items():
         if language == "en":
             held.press("desk-lang")
-            held.page.wait_for_function("document.documentElement.lang === 'en'")
+            held.page.wait_for_function("() => document.documentElement.lang === 'en'")
         held.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         for path, name in SCREENS.items():
             at(held, path, name)

@@ -91,14 +91,14 @@ def printed(held: Phone, office: Client) -> list[str]:
     return [text.rpartition("/")[2] for text in read]
 
 
-def claimed(held: Phone, code: str, number: str) -> None:
+def claimed(held: Phone, code: str, number: str, machine: str) -> None:
     held.press("scan-key")
     scan(held, code)
     expect(held.by("tag-problem")).to_have_attribute("data-why", "blank")
     held.press("bind")
     held.press("bind-machine")
     held.type("choose-search", number)
-    held.page.get_by_role("dialog").get_by_role("button", name=number).click()
+    held.press(f"option-{machine}")
     held.press("bind-submit")
     expect(held.by("machine-state")).to_be_visible()
     held.today()
@@ -144,9 +144,10 @@ def test_a_plant_starts_on_monday(new_phone: Callable[..., Phone], plant: Plant,
 
     held = new_phone()
     held.sign_in("admin")
-    claimed(held, codes[0], "XJ-00132")
     admin.pull()
     machine = next(one for one, view in admin.of_kind("machine").items() if view["number"] == "XJ-00132")
+    claimed(held, codes[0], "XJ-00132", machine)
+    admin.pull()
     assert [tag["code"] for tag in admin.of_kind("tag").values() if tag.get("machine") == machine] == [codes[0]]
 
     inspector = new_phone(geolocation=AT_THE_CRANES)

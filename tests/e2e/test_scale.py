@@ -48,7 +48,7 @@ def test_a_first_sync_that_is_cut_goes_on_where_it_was_and_shows_how_far_it_is(l
             route.fulfill(
                 status=came.status,
                 headers={"Content-Type": "application/x-ndjson"},
-                body=body[: len(body) * 2 // 5] if len(totals) == 1 else body,
+                body=body[: len(body) * 4 // 5] if len(totals) == 1 else body,
             )
 
         held.page.route("**/api/sync/pull", answer)

@@ -667,6 +667,7 @@ const en: Record<Key, string> = {
   "span.now": "<1 min",
   "sync.clear": "All sent",
   "sync.clear_offline": "All sent",
+  "sync.fetching": "Fetching",
   "sync.first": "Fetching {share}%",
   "sync.opening": "Opening {share}%",
   "sync.parked": "{n} on hold",

@@ -660,6 +660,7 @@ export default {
   "span.now": "1 分钟内",
   "sync.clear": "都已发出",
   "sync.clear_offline": "离线，没有未发的",
+  "sync.fetching": "正在取资料",
   "sync.first": "正在取资料 {share}%",
   "sync.opening": "正在打开资料 {share}%",
   "sync.parked": "{n} 条等主管决定",
