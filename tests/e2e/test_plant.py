@@ -227,6 +227,7 @@ def lost_and_brought_back(plant: Plant, held: Phone, folder: Path) -> None:
     go_to(held, f"/hazards/new?area={area}")
     held.type("snap-note", "备份之后报的护栏缺失")
     held.press("snap-send")
+    held.by("hazard-state").wait_for()
     held.today()
     held.synced()
     plant.kill()
