@@ -72,9 +72,11 @@ def answer_bad(held: Phone, picture: Path) -> None:
 
 def rest_is_normal(held: Phone) -> None:
     """The key that answers the rest; a number is read first, where one is on screen."""
-    while held.by("rest-normal").count() == 0:
+    while item_asked(held):
+        if held.by("rest-normal").count():
+            held.press("rest-normal")
+            return
         answer_ok(held)
-    held.press("rest-normal")
 
 
 def answer(held: Phone, picture: Path | None = None) -> None:

@@ -242,6 +242,7 @@ def test_every_screen_of_the_desk_is_in_order(new_phone: Callable[..., Phone], p
     upload_plan(held, drawing, "Works")
     typed = "".join(str(person.get("employer", "")) for person in seen(plant, "person").values())
     typed += "".join(str(machine.get("number", "")) for machine in seen(plant, "machine").values())
+    typed += "".join(str(hazard.get("note", "")) for hazard in seen(plant, "hazard").values())
     said: list[str] = []
     for language, theme in LOOKS.items():
         if language == "en":
