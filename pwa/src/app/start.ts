@@ -13,6 +13,9 @@ import { say } from "./toast";
 import type { Core } from "./types";
 import { setCore } from "./use";
 
+/** A phone has shown its first screen by then. */
+const SENTENCES_AFTER_MS = 2_000;
+
 export async function start(core: Core): Promise<void> {
   startTheme();
   setCore(core);
@@ -28,6 +31,7 @@ export async function start(core: Core): Promise<void> {
   await router.isReady();
   app.mount("#app");
   // A sentence that is said once cannot wait for its words: they are fetched before the first refusal, and after the first paint.
-  loadCatalogue().catch(() => undefined);
+  // Once the first screen stands: it does not wait for sentences that it seldom shows, and a refusal before then asks for them itself.
+  setTimeout(() => void loadCatalogue().catch(() => undefined), SENTENCES_AFTER_MS);
   loadAhead(router, core);
 }
