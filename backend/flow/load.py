@@ -135,15 +135,16 @@ async def start(sync: Says, judge: FlowJudge, clock: Clock = wall_clock) -> dict
         plant = await docs.get(PLANT_KEY)
         calendar = await docs.get(CALENDAR_KEY)
         await judge.warm(docs)
-    await _say(sync, _new_kinds(held))
-    await _say(sync, [op for op in _limits() if op.doc not in limits])
+    await say_all(sync, _new_kinds(held))
+    await say_all(sync, [op for op in _limits() if op.doc not in limits])
     if plant is None:
-        await _say(sync, [_server_new(PLANT_KEY, 1, {**read_yaml(BACKEND / "flow/plant.yaml"), "roles": role_table()})])
-    await _say(sync, await _calendar_ops(sync, calendar.body if calendar is not None else None, clock()))
+        await say_all(sync, [server_new(PLANT_KEY, 1, {**read_yaml(BACKEND / "flow/plant.yaml"), "roles": role_table()})])
+    await say_all(sync, await _calendar_ops(sync, calendar.body if calendar is not None else None, clock()))
     return {kind.name: judge.newest(kind.name) or 1 for kind in judge.kinds()}
 
 
-async def _say(sync: Says, ops: Iterable[Op]) -> None:
+async def say_all(sync: Says, ops: Iterable[Op]) -> None:
+    """Say these by the server's own device. Raises RuntimeError where one is not taken."""
     for op in ops:
         for verdict in await sync.say(op):
             if verdict.state != "ok":
@@ -172,7 +173,7 @@ async def _calendar_ops(sync: Says, held: Body | None, now: int) -> list[Op]:
     if given["offsets"][-1]["offset_min"] != ahead:
         # The plant was set to other hours than the zone's: they stay, and no zone's data will move them.
         given |= {"zone": f"UTC{ahead / 60:+g}", "offsets": [{"since": 0, "offset_min": ahead}]}
-    return [_server_new(CALENDAR_KEY, 1, given)]
+    return [server_new(CALENDAR_KEY, 1, given)]
 
 
 async def changed_kinds(docs: Docs) -> KindChanged | None:
@@ -189,13 +190,12 @@ def _new_kinds(held: dict[str, Any]) -> list[New]:
     for compiled in sorted(file_kinds(), key=lambda k: k.name != "kind"):
         kind = compiled.kind
         key = f"kind/{kind_document(kind.kind, kind.version)}"
-        source = pack_source(kind)
         if key in held:
+            source = pack_source(kind)
             if any(held[key].body["fields"].get(name, [None])[0] != text for name, text in source.items()):
                 changed.append((kind.kind, kind.version))
             continue
-        title = msgspec.to_builtins(kind.title)
-        said.append(_server_new(key, 1, {"name": kind.kind, "number": kind.version, "title": title, **source}))
+        said.append(kind_op(compiled))
     if changed:
         raise KindChanged(changed)
     return said
@@ -204,7 +204,7 @@ def _new_kinds(held: dict[str, Any]) -> list[New]:
 def _limits() -> list[New]:
     content: dict[str, dict[str, Any]] = read_yaml(BACKEND / "flow/limits.yaml") | plant_limits()
     version = max(kind.kind.version for kind in file_kinds() if kind.name == "limit")
-    return [_server_new(f"limit/{derived(f'limit:{name}')}", version, {"name": name, **fields}) for name, fields in content.items()]
+    return [server_new(f"limit/{derived(f'limit:{name}')}", version, {"name": name, **fields}) for name, fields in content.items()]
 
 
 BOUNDS = {"min": ("最小值", "lowest"), "max": ("最大值", "highest")}
@@ -234,5 +234,13 @@ def plant_limits() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _server_new(key: str, version: int, fields: dict[str, Any]) -> New:
+def kind_op(compiled: CompiledKind) -> New:
+    """What begins a kind version's document. Raises ValueError where the kind is too long."""
+    kind = compiled.kind
+    fields = {"name": kind.kind, "number": kind.version, "title": msgspec.to_builtins(kind.title), **pack_source(kind)}
+    return server_new(f"kind/{kind_document(kind.kind, kind.version)}", 1, fields)
+
+
+def server_new(key: str, version: int, fields: dict[str, Any]) -> New:
+    """A `new` of the server's own."""
     return New(0, 0, 0, SERVER_AUTHOR, key, version, fields)

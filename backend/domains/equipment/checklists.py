@@ -14,12 +14,12 @@ import msgspec
 from backend.flow import lint
 from backend.flow.judge import FlowJudge
 from backend.flow.kind import CompiledKind, compile_kind, pack_source
-from backend.flow.load import file_kinds
+from backend.flow.load import file_kinds, kind_op, say_all, server_new
 from backend.kernel.errors import Text
-from backend.kernel.ids import SERVER_AUTHOR, derived, kind_document
+from backend.kernel.ids import SERVER_AUTHOR, derived
 from backend.store import Tx
 from backend.sync.judge import Body, Document
-from backend.sync.op import Act, New, Op
+from backend.sync.op import Act, Op
 from backend.sync.server import Accepted, Sync
 from backend.sync.shapes import TxDocs
 
@@ -57,7 +57,7 @@ class Checklists:
         for kind in file_kinds():
             if kind.kind.items and document(kind.name) not in held:
                 title = msgspec.to_builtins(kind.kind.title)
-                await _say(sync, New(0, 0, 0, SERVER_AUTHOR, document(kind.name), 1, {"list": kind.name, "title": title}))
+                await say_all(sync, [server_new(document(kind.name), 1, {"list": kind.name, "title": title})])
         await self.settle(sync)
 
     async def run(self, sync: Sync) -> None:
@@ -76,7 +76,7 @@ class Checklists:
             lists = await TxDocs(tx).all(KIND)
         for doc in lists:
             if _value(doc.body, "number") and self._judge.kind(_value(doc.body, "list"), own_version(doc.body)) is None:
-                await _say(sync, self._step(doc))
+                await say_all(sync, [self._step(doc)])
 
     def _step(self, doc: Document) -> Op:
         try:
@@ -84,9 +84,7 @@ class Checklists:
         except CannotBeUsed as wrong:
             answer = f"{wrong.text.zh} {wrong.text.en}"[:500]
             return Act(0, 0, 0, SERVER_AUTHOR, doc.key, "fail", {"answer": answer}, 0)
-        key = f"kind/{kind_document(kind.name, kind.kind.version)}"
-        fields = {"name": kind.name, "number": kind.kind.version, "title": msgspec.to_builtins(kind.kind.title), **pack_source(kind.kind)}
-        return New(0, 0, 0, SERVER_AUTHOR, key, 1, fields)
+        return kind_op(kind)
 
 
 def document(name: str) -> str:
@@ -121,9 +119,3 @@ def changed(judge: FlowJudge, body: Body) -> CompiledKind:
 def _value(body: Body, name: str) -> Any:
     entry = body["fields"].get(name)
     return entry[0] if entry else None
-
-
-async def _say(sync: Sync, op: Op) -> None:
-    for verdict in await sync.say(op):
-        if verdict.state != "ok":
-            raise RuntimeError(f"{op.doc} was not accepted: {verdict}")

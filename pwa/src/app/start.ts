@@ -30,8 +30,7 @@ export async function start(core: Core): Promise<void> {
   });
   await router.isReady();
   app.mount("#app");
-  // A sentence that is said once cannot wait for its words: they are fetched before the first refusal, and after the first paint.
-  // Once the first screen stands: it does not wait for sentences that it seldom shows, and a refusal before then asks for them itself.
+  // A sentence that is said once cannot wait for its words: they are fetched once the first screen stands; a refusal before then asks for them.
   setTimeout(() => void loadCatalogue().catch(() => undefined), SENTENCES_AFTER_MS);
   loadAhead(router, core);
 }

@@ -1,6 +1,6 @@
 // A check list's items as the desk changes them: what is wrong with them, what became of each, and the parts in which they are said.
 import type { CheckItem } from "../app/kinds";
-import type { KindFile, Label } from "../app/types";
+import type { Label } from "../app/types";
 import type { Word } from "./words";
 
 const HAN = /[\u3400-\u9fff]/;
@@ -110,6 +110,3 @@ export function proposed(view: Record<string, unknown> | undefined): CheckItem[]
     return [];
   }
 }
-
-/** The kind with other items: for looking at it before it is. */
-export const withItems = (kind: KindFile, items: CheckItem[]): KindFile => ({ ...kind, items });
