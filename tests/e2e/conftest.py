@@ -1,8 +1,7 @@
-"""One demo plant for all browser tests, and phones on it. A test that breaks a plant starts its own."""
+"""A demo plant for each file of browser tests, and phones on it: what one file does to its machines no other file sees."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.e2e.camera import approach, rasterised, write_y4m
 from tests.e2e.harness import Phone, Plant, launch, phone
-from tests.e2e.plants import Crane, cranes, label_of
+from tests.e2e.plants import Crane, cranes, known, label_of
 
 
 @pytest.fixture(scope="session")
@@ -19,21 +18,23 @@ def playwright() -> Iterator[Playwright]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     started = Plant(tmp_path_factory.mktemp("plant")).start()
     yield started
     started.stop()
+    # The next plant may stand on the same port.
+    known.cache_clear()
 
 
-@pytest.fixture(scope="session")
-def camera(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first crane's label before the camera."""
-    return write_y4m(tmp_path_factory.mktemp("camera") / "label.y4m", approach(rasterised(label_of(plant)[1])))
-
-
-@pytest.fixture(scope="session")
-def browser(playwright: Playwright, camera: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def browser(
+    request: pytest.FixtureRequest, playwright: Playwright, plant: Plant, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    """Holds the first crane's label before its camera, unless the file says `CAMERA = False`: its tags are typed then."""
+    camera = None
+    if getattr(request.module, "CAMERA", True):
+        camera = write_y4m(tmp_path_factory.mktemp("camera") / "label.y4m", approach(rasterised(label_of(plant)[1])))
     running = launch(playwright, camera)
     yield running
     running.close()
@@ -53,6 +54,6 @@ def new_phone(browser: Browser, plant: Plant) -> Iterator[Callable[..., Phone]]:
         assert [error for one in held for error in one.errors] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def all_cranes(plant: Plant) -> list[Crane]:
     return cranes(plant)

@@ -4,20 +4,18 @@ desk, and the server is lost and brought back. One story, each part on what the 
 import io
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pypdfium2
-import pytest
 import zxingcpp
-from playwright.sync_api import Playwright, expect
+from playwright.sync_api import expect
 
 from backend.demo import tag_code
 from tests.api.desk import MACHINE, xlsx
 from tests.e2e.client import Client
-from tests.e2e.harness import Phone, Plant, launch, phone
+from tests.e2e.harness import Phone, Plant
 from tests.e2e.plants import Crane, cranes
 from tests.e2e.test_checks import answer_ok, go_to, item_asked, item_on_screen
 from tests.e2e.test_rounds import AT_THE_CRANES, due_round, scan
@@ -30,29 +28,7 @@ HEALED_SECONDS_MAX = 90
 LIST = "check.overhead_crane"
 BELL = "overhead_crane.bell_lamp"
 WHY = "罐在检修，吊走了"
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    started = Plant(tmp_path_factory.mktemp("monday")).start()
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def new_phone(playwright: Playwright, plant: Plant) -> Iterator[Callable[..., Phone]]:
-    """Makes phones without a camera: tags are typed here."""
-    with ExitStack() as stack:
-        browser = launch(playwright)
-        stack.callback(browser.close)
-        held: list[Phone] = []
-
-        def make(**options: Any) -> Phone:
-            held.append(stack.enter_context(phone(browser, plant.origin, **options)))
-            return held[-1]
-
-        yield make
-        assert [error for one in held for error in one.errors] == []
+CAMERA = False
 
 
 def register(path: Path, bad: int) -> Path:

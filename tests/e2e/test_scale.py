@@ -26,15 +26,15 @@ COUNT = """async () => {
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     started = Plant(tmp_path_factory.mktemp("large")).start()
     fill(started)
     yield started
     started.stop()
 
 
-def test_a_first_sync_that_is_cut_goes_on_where_it_was_and_shows_how_far_it_is(large: Plant, browser: Browser) -> None:
-    with phone(browser, large.origin) as bare:
+def test_a_first_sync_that_is_cut_goes_on_where_it_was_and_shows_how_far_it_is(plant: Plant, browser: Browser) -> None:
+    with phone(browser, plant.origin) as bare:
         held = Held(browser, bare)
         cursors: list[str | None] = []
         totals: list[int] = []
@@ -68,8 +68,8 @@ def test_a_first_sync_that_is_cut_goes_on_where_it_was_and_shows_how_far_it_is(l
 
 
 @pytest.fixture(scope="module")
-def whole(large: Plant, browser: Browser) -> Iterator[Held]:
-    with phone(browser, large.origin) as bare:
+def whole(plant: Plant, browser: Browser) -> Iterator[Held]:
+    with phone(browser, plant.origin) as bare:
         held = Held(browser, bare)
         held.sign_in()
         bare.pin()
@@ -129,9 +129,9 @@ def test_a_search_finds_by_every_word_in_number_name_and_area(whole: Held) -> No
     whole.back_to("open-machines")
 
 
-def test_an_idle_phone_asks_nothing_of_the_network_but_the_event_stream(large: Plant, browser: Browser) -> None:
+def test_an_idle_phone_asks_nothing_of_the_network_but_the_event_stream(plant: Plant, browser: Browser) -> None:
     """Ten minutes by the page's own timers, which run at once."""
-    with phone(browser, large.origin) as bare:
+    with phone(browser, plant.origin) as bare:
         held = Held(browser, bare)
         held.page.clock.install()
         held.sign_in()
