@@ -18,6 +18,7 @@ import contextlib
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Sequence
@@ -220,9 +221,18 @@ def serve(settings: Settings, on_lan: _Lan | None = None) -> int:
 
 
 async def _trouble(settings: Settings) -> Text | None:
-    """What stops the start, in a sentence: the database cannot be used, an upgrade has no backup, a kind file was changed under documents
-    that are under way. The schema is up to date afterwards."""
-    settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """What stops the start, in a sentence: a folder or the database cannot be used, an upgrade has no backup, a kind file was changed under
+    documents that are under way. The schema is up to date afterwards."""
+    for name, folder in (("ANLU_DATA", settings.data_path), ("ANLU_MEDIA", settings.media_path), ("ANLU_KEYS", settings.keys_path)):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            return Text(
+                f"文件夹 {folder} 用不了：{error.strerror}。请检查 {name}、文件夹的权限和磁盘余量。",
+                f"The folder {folder} cannot be used: {error.strerror}. Check {name}, the folder's rights and the room on its disk.",
+            )
     store = open_store(settings.database_url)
     try:
         await upgrade.before(settings, store)

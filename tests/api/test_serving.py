@@ -157,6 +157,17 @@ def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path, asked):
         assert not re.search("Traceback|somebody|wrong", complained)
 
 
+@pytest.mark.parametrize("name", ["ANLU_DATA", "ANLU_MEDIA", "ANLU_KEYS"])
+def test_a_folder_that_cannot_be_used_is_a_sentence(tmp_path, name):
+    (tmp_path / "file").touch()
+    process = command("serve", data=tmp_path / "data", **{name: str(tmp_path / "file" / "below")})
+    said, complained = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "")
+    assert f"请检查 {name}" in complained
+    assert f"Check {name}" in complained
+    assert "Traceback" not in complained
+
+
 def test_the_files_of_the_plant_are_not_for_others_on_the_machine(tmp_path):
     data = tmp_path / "data"
     with serving("serve", data=data):
