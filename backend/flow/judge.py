@@ -34,7 +34,10 @@ class FlowJudge:
     """A `backend.sync.judge.Judge`. `kinds`: those of the files, so that there is something to judge the first `kind` document by."""
 
     def __init__(self, kinds: Iterable[CompiledKind]) -> None:
-        self._kinds: dict[tuple[str, int], CompiledKind] = {(kind.name, kind.kind.version): kind for kind in kinds}
+        self._kinds: dict[tuple[str, int], CompiledKind] = {}
+        self._taken_over: dict[tuple[str, int], CompiledKind] = {}
+        for kind in kinds:
+            self._keep(kind)
         self._retired: set[tuple[str, int]] | None = None
         self._areas: list[View] | None = None
         self._limits: dict[str, float] | None = None
@@ -80,7 +83,7 @@ class FlowJudge:
             keys.append(f"person/{op.author}")
         name = op.doc.partition("/")[0]
         version = op.version if isinstance(op, New) else doc.body["version"] if doc is not None else 0
-        kind = self._kinds.get((name, version))
+        kind = self.kind(name, version)
         if kind is not None and kind.kind.uses and (kind.uses_of_documents or not isinstance(op, Set)):
             seen, given = self._seen(kind, op, doc)
             keys += [key for use in kind.kind.uses if (key := machine.use_key(kind, use, seen, {}, given)) is not None]
@@ -113,7 +116,7 @@ class FlowJudge:
         """Whether this is a transition marked `stop`, or an item that stops."""
         if not isinstance(op, Act | Add) or doc is None:
             return False
-        kind = self._kinds.get((doc.kind, doc.body["version"]))
+        kind = self.kind(doc.kind, doc.body["version"])
         return kind is not None and machine.is_stop(kind, op)
 
     async def notices(self, docs: Docs, event: Lost | NotStarted) -> list[Spawn]:
@@ -145,8 +148,8 @@ class FlowJudge:
         return max((version for known, version in self._kinds if known == name), default=None)
 
     def kind(self, name: str, version: int) -> CompiledKind | None:
-        """A kind that is known."""
-        return self._kinds.get((name, version))
+        """The kind whose rules hold for documents of this version, where it is known."""
+        return self._taken_over.get((name, version)) or self._kinds.get((name, version))
 
     def kinds(self) -> list[CompiledKind]:
         """Every kind version that is known."""
@@ -178,14 +181,22 @@ class FlowJudge:
             kind = compile_kind(unpack_source({"fields": {name: [value, 0, 0] for name, value in fields.items()}}))
         except (msgspec.DecodeError, msgspec.ValidationError):
             return
-        self._kinds.setdefault((kind.name, kind.kind.version), kind)
+        if (kind.name, kind.kind.version) not in self._kinds:
+            self._keep(kind)
+
+    def _keep(self, kind: CompiledKind) -> None:
+        self._kinds[kind.name, kind.kind.version] = kind
+        for earlier in kind.kind.takes_over:
+            held = self._taken_over.get((kind.name, earlier))
+            if held is None or held.kind.version < kind.kind.version:
+                self._taken_over[kind.name, earlier] = kind
 
     async def _kind(self, docs: Docs, name: str, version: int) -> CompiledKind | None:
-        if (name, version) not in self._kinds:
+        if self.kind(name, version) is None:
             doc = await docs.get(f"kind/{kind_document(name, version)}")
             if doc is not None:
                 self._learn({field: entry[0] for field, entry in doc.body["fields"].items()})
-        return self._kinds.get((name, version))
+        return self.kind(name, version)
 
     async def _retired_kinds(self, docs: Docs) -> set[tuple[str, int]]:
         if self._retired is not None:

@@ -207,10 +207,16 @@ class Use(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     required: bool = False
 
 
-class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How long a document is kept after its last change."""
+PLACES_DAYS = 90
+"""After how long a personal place is rounded where its kind names no other time: a law that asks for more stands in the kind."""
 
-    years: float
+
+class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`years`: how long a document is kept after its last change. `places_days`: for how long its personal places are exact, counted from
+    when the server got them."""
+
+    years: float | None = None
+    places_days: float = PLACES_DAYS
 
 
 class CheckOption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -280,12 +286,14 @@ class Checklist(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A kind file. `card`: the fields that other kinds may read of its documents (none named: all that are not personal)."""
+    """A kind file. `card`: the fields that other kinds may read of its documents (none named: all that are not personal). `takes_over`:
+    earlier versions whose documents follow this one's rules from the moment it is in use (decision 9); what they hold must fit it."""
 
     kind: str
     version: int
     title: Label
     states: dict[str, State]
+    takes_over: list[int] = []
     help: Label | None = None
     icon: str | None = None
     law: Law | None = None
@@ -371,6 +379,18 @@ class CompiledKind:
         """Names of the fields that hold personal values; `set.entry` for those of a set's items."""
         of_sets = [f"{name}.{entry}" for name, spec in self.kind.sets.items() for entry, field in spec.fields.items() if field.personal]
         return [*(name for name, field in self.kind.fields.items() if field.personal), *of_sets]
+
+    @cached_property
+    def places(self) -> frozenset[str]:
+        """Those of the `personal` ones that say where somebody was."""
+        own = dict(self.kind.fields)
+        own |= {f"{name}.{entry}": field for name, spec in self.kind.sets.items() for entry, field in spec.fields.items()}
+        return frozenset(name for name in self.personal if own[name].type == "place")
+
+    @cached_property
+    def places_days(self) -> float:
+        """For how long these are exact."""
+        return self.kind.keep.places_days if self.kind.keep is not None else PLACES_DAYS
 
     def program(self, text: Cel, where: str) -> Program:
         """The rule, compiled. `where`: `doc`, `new`, `set:<name>`, `act:<name>`, and ` value` after it for a `check`. Raises CelSyntax."""

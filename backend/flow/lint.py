@@ -104,6 +104,11 @@ class _Linter:
         kind = self.kind
         if not KIND_NAME.match(kind.kind) or kind.version < 1:
             yield "kind", "is no name, or its version is below 1"
+        for earlier in kind.takes_over:
+            if not 0 < earlier < kind.version:
+                yield "takes_over", f"{earlier} is no earlier version"
+            elif kind.items:
+                yield "takes_over", "a check ends under the list that it was begun with"
         for place, found in self._places():
             for name in found:
                 if not NAME.match(name) or "__" in name:

@@ -158,6 +158,15 @@ def test_the_administrator_works_at_the_desk(new_phone: Callable[..., Phone], pl
         option.click()
     held.press("choose-done")
     expect(held.by(name)).to_have_attribute("data-count", "2")
+    # One of them is taken out, then everybody; then both are on duty again.
+    for keys, count in ((("option", "choose-done"), "1"), (("choose-none",), "0"), (("option", "option", "choose-done"), "2")):
+        held.press(name)
+        for n, key in enumerate(keys):
+            if key == "option":
+                held.page.locator('dialog [data-testid^="option-"]').nth(n).click()
+            else:
+                held.press(key)
+        expect(held.by(name)).to_have_attribute("data-count", count)
     held.press("week-after")
     expect(held.by(name)).to_have_count(0)
     held.press("copy-week")
@@ -170,7 +179,7 @@ def test_the_administrator_works_at_the_desk(new_phone: Callable[..., Phone], pl
         for line in roster.get("duties", [])
         if line["date"] == date and line["shift"] == "day"
     ]
-    assert any(len(line["persons"]) == 2 for line in lines)
+    assert [len(line["persons"]) for line in lines] == [2, 1, 0, 2]
 
     # The ledger's reader: the plan as any other document.
     at(held, "/desk/ledger/plan", "desk-row")

@@ -118,6 +118,56 @@ async def test_a_new_version_of_a_kind_leaves_what_was_begun_under_the_old_one(p
     assert (await plant.world.body(last))["version"] == 2
 
 
+async def test_a_version_that_takes_over_earlier_ones_holds_for_their_documents_at_once(plant: Plant) -> None:
+    old = await plant.ok("worker", "new", {"area": AREA}, kind="hazard")
+    content = load.read_kind(load.BACKEND / "domains/hazards/kinds/hazard.yaml")
+    assert content is not None
+    content |= {"version": 2, "takes_over": [1]}
+    del content["transitions"]["withdraw"]
+    newer = compile_kind(content).kind
+    fields = {"name": "hazard", "number": 2, "title": msgspec.to_builtins(newer.title), **pack_source(newer)}
+    await plant.world.sync.say(New(0, 0, 0, SERVER_AUTHOR, f"kind/{kind_document('hazard', 2)}", 1, fields))
+    assert await plant.say("worker", "act", old, "withdraw", reason="x") == ("refused", "flow.transition_unknown")
+    # After a restart too, and for a phone that has not heard of it and begins one of the old version.
+    again = FlowJudge(load.file_kinds())
+    async with plant.world.store.read() as tx:
+        await again.warm(TxDocs(tx))
+    taken = again.kind("hazard", 1)
+    assert taken is not None
+    assert (taken.kind.version, again.newest("hazard")) == (2, 2)
+    young = await plant.ok("worker", "new", {"area": AREA}, kind="hazard", version=1)
+    assert await plant.say("worker", "act", young, "withdraw", reason="x") == ("refused", "flow.transition_unknown")
+
+
+async def test_a_limit_begun_under_the_first_version_needs_two_persons_and_keeps_what_became_of_it(plant: Plant) -> None:
+    key = f"limit/{derived('an old limit')}"
+    given = {"name": "an.old.limit", "title": {"zh": "旧", "en": "Old"}, "value": 5, "sure": "C"}
+    await plant.world.sync.say(New(0, 0, 0, SERVER_AUTHOR, key, 1, given))
+    await plant.ok("safety", "act", key, "propose", value=6, reason="measured")
+    assert await plant.say("safety", "act", key, "confirm") == ("refused", "flow.not_allowed")
+    await plant.ok("admin", "act", key, "confirm")
+    body = await plant.world.body(key)
+    assert (body["version"], body["fields"]["value"][0], body["fields"]["proposed"][0]) == (1, 6, None)
+    changes = [item for item, *_ in body["sets"]["changes"].values()]
+    assert [(one["what"], one["before"], one["after"], one["reason"]) for one in changes] == [("confirmed", 5, 6, "measured")]
+
+
+async def test_a_roster_s_cell_is_emptied_by_a_line_that_names_nobody(plant: Plant) -> None:
+    def line(*who: str) -> dict[str, Any]:
+        return {"date": "2026-10-08", "shift": "day", "persons": [person(one) for one in who]}
+
+    # Begun under the first version too, in which every line had to name somebody.
+    for version in (1, 2):
+        given = {"area": AREA, "role": "inspector", "from": "2026-10-01", "until": "2026-10-31"}
+        key = await plant.ok("supervisor", "new", given, kind="roster", version=version)
+        await plant.ok("supervisor", "add", key, line("inspector", "worker"), "duties")
+        await plant.ok("supervisor", "add", key, line("worker"), "duties")
+        assert await plant.say("worker", "add", key, line(), "duties") == ("refused", "flow.not_allowed")
+        await plant.ok("supervisor", "add", key, line(), "duties")
+        lines = sorted((await plant.world.body(key))["sets"]["duties"].values(), key=lambda line: line[1])
+        assert [item["persons"] for item, *_ in lines] == [[person("inspector"), person("worker")], [person("worker")], []]
+
+
 async def test_nothing_is_begun_under_a_retired_kind_and_what_was_begun_goes_on(plant: Plant) -> None:
     old = await plant.ok("worker", "new", {"area": AREA}, kind="hazard")
     await plant.ok("admin", "act", f"kind/{kind_document('hazard', 1)}", "retire")

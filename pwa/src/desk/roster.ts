@@ -7,7 +7,8 @@ export const DAYS = 7;
 export interface Duty {
   date: string;
   shift: string;
-  persons: string[];
+  /** none in a line that empties its cell */
+  persons?: string[] | null;
 }
 
 /** "2026-11-21" of midnight UTC of that day. */

@@ -200,6 +200,8 @@ export interface Checklist {
 export interface Kind {
   kind: string;
   version: number;
+  /** earlier versions whose documents follow this one's rules */
+  takes_over?: number[];
   title: Label;
   states: Record<string, State>;
   help?: Label;
@@ -217,7 +219,7 @@ export interface Kind {
   edit?: { fields: string[]; who: Cel }[];
   transitions?: Record<string, Transition>;
   deadlines?: { while: string[]; at: Cel; do: string; input?: Record<string, Cel> }[];
-  keep?: { years: number };
+  keep?: { years?: number; places_days?: number };
   texts?: Record<string, Label>;
   checklist?: Checklist;
   items?: CheckItem[];

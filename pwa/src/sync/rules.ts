@@ -69,6 +69,8 @@ const CALENDAR_KEY = `calendar/${CALENDAR}`;
 
 export function createFlow(sight: Sight): Flow {
   const versions = new Map<string, Map<number, CompiledKind>>();
+  /** by name and version: the later version whose rules hold for it */
+  const takenOver = new Map<string, CompiledKind>();
   const retired = new Set<CompiledKind>();
   const actors = new Map<string, Actor>();
   const computedBy = new WeakMap<CompiledKind, object>();
@@ -78,7 +80,7 @@ export function createFlow(sight: Sight): Flow {
 
   const compiled = (name: string, version?: number): CompiledKind | undefined => {
     const known = versions.get(name);
-    return known?.get(version ?? Math.max(...known.keys()));
+    return takenOver.get(`${name}@${version}`) ?? known?.get(version ?? Math.max(...known.keys()));
   };
   const seen = (key: string): Seen | null => {
     const standing = sight.get(key);
@@ -252,6 +254,10 @@ export function createFlow(sight: Sight): Flow {
         const kind = compileKind(kindSource(basicView(key, standing)));
         const known = versions.get(kind.name) ?? new Map<number, CompiledKind>();
         versions.set(kind.name, known.set(kind.kind.version, kind));
+        for (const earlier of kind.kind.takes_over ?? []) {
+          const at = `${kind.name}@${earlier}`;
+          if ((takenOver.get(at)?.kind.version ?? 0) <= kind.kind.version) takenOver.set(at, kind);
+        }
         if (standing.body.status !== "in_use") retired.add(kind);
         news.add(kind.name);
       }
@@ -268,6 +274,7 @@ export function createFlow(sight: Sight): Flow {
 
     forget() {
       versions.clear();
+      takenOver.clear();
       retired.clear();
       actors.clear();
       singles.clear();

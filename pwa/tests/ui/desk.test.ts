@@ -114,10 +114,12 @@ test("of two lines for a cell the last counts, of two rosters the one begun last
   const first = roster("01", { duties: [line(["a"]), line(["b"])] });
   const second = roster("02", { duties: [line(["c", "d"])] });
   const other = roster("03", { area: "gas", duties: [line(["e"])] });
+  const emptied = roster("04", { duties: [line(["a"]), line([])] });
   expect(onDuty([first], null, "safety", "2026-11-18", "day")).toEqual(["b"]);
   expect(onDuty([second, first, other], null, "safety", "2026-11-18", "day")).toEqual(["c", "d"]);
   expect(onDuty([second, first, other], "gas", "safety", "2026-11-18", "day")).toEqual(["e"]);
   expect(onDuty([first], null, "safety", "2026-11-18", "night")).toEqual([]);
+  expect(onDuty([first, emptied], null, "safety", "2026-11-18", "day")).toEqual([]);
   expect(rosterFor([second, first, other], null, "safety", "2026-11-18")).toBe(second);
   expect(rosterFor([first, second, other], null, "safety", "2026-12-01")).toBeUndefined();
 });
