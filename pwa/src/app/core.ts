@@ -90,12 +90,17 @@ export function createCore(given: Partial<World> = {}): Core {
   const storage: Core["storage"] = ref({ persistent: false, used: 0, quota: 0, nearlyFull: false });
   const unsentOfAll = shallowRef<{ author: string; at: number }[]>([]);
   const unsent = computed(() => {
-    const shown = me.value ? unsentOfAll.value.filter((row) => row.author === me.value?.id) : unsentOfAll.value;
-    const going = uploads.value.filter((photo) => photo.state !== "sent" && (photo.of === "taken" || photo.of === "queued"));
+    // Whoever is here has it from the very list that the outbox shows, so that the two never tell different numbers.
+    const shown = me.value ? outbox.value.filter((item) => item.state === "queued" || item.state === "sending") : unsentOfAll.value;
+    const going = uploads.value.filter((photo) => ["queued", "sending"].includes(photo.state) && ["taken", "queued"].includes(photo.of));
     const photos = me.value ? going.filter((photo) => photo.author === me.value?.id) : going;
     const since = [...shown, ...photos].map(({ at }) => at);
     return { count: shown.length, photos: photos.length, oldestAt: since.length ? Math.min(...since) : null };
   });
+
+  const failed = computed(() =>
+    uploads.value.filter((photo) => photo.state === "failed" && photo.of !== "form" && photo.author === me.value?.id),
+  );
 
   let clock: Clock = FRESH_CLOCK;
   let device = 0;
@@ -112,7 +117,7 @@ export function createCore(given: Partial<World> = {}): Core {
   let active = 0;
   let failures = 0;
   let uploadFailures = 0;
-  let photoOf: ReadonlyMap<string, PhotoOf> = new Map();
+  let photoOf: ReadonlyMap<string, { of: PhotoOf; doc: string }> = new Map();
   let retry: ReturnType<typeof setTimeout> | undefined;
   let running: Promise<void> | null = null;
   let again = false;
@@ -823,7 +828,8 @@ export function createCore(given: Partial<World> = {}): Core {
       at,
       state,
       author,
-      of: photoOf.get(sha256) ?? "form",
+      of: photoOf.get(sha256)?.of ?? "form",
+      doc: photoOf.get(sha256)?.doc ?? "",
       code,
     }));
   }
@@ -1032,6 +1038,11 @@ export function createCore(given: Partial<World> = {}): Core {
       await dismiss(db, op);
       await Promise.all([readRows(), readUploads()]);
       replay();
+    },
+    failed,
+    setPhotoAside: async (sha) => {
+      await (await import("../media/uploads")).setAside(db, sha);
+      await readUploads();
     },
     exportQueue: () => exported(db, wall()),
     syncNow,

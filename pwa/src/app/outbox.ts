@@ -1,9 +1,10 @@
 // What the outbox shows: one line for each doing, named in words; never an op's raw name.
+import { computed, type ComputedRef } from "vue";
 import { checkTitle } from "../domains/equipment/words";
 import { label, t } from "../i18n";
 import { isCheck, kindTitle, setsOf, transitionsOf } from "./kinds";
 import { nameOf, refView } from "./names";
-import type { OutboxItem, OutboxState, View } from "./types";
+import type { MediaItem, OutboxItem, OutboxState, View } from "./types";
 import { useCore } from "./use";
 
 export interface Doing {
@@ -23,6 +24,18 @@ export function doings(items: OutboxItem[]): Doing[] {
     else out.push({ key: item.op, doc: item.doc, state: item.state, items: [item], at: item.at });
   }
   return out;
+}
+
+/**
+ * What the sync chip counts and the outbox lists. Refused entries and photos that will never be taken are the worker's to see to; the parked ones are a
+ * supervisor's, but for those that only wait behind a refused beginning.
+ */
+export function useStanding(): { refused: ComputedRef<OutboxItem[]>; failed: ComputedRef<MediaItem[]>; parked: ComputedRef<OutboxItem[]> } {
+  const { outbox, failed } = useCore();
+  const refused = computed(() => outbox.value.filter((item) => item.state === "refused"));
+  const stuck = computed(() => new Set(refused.value.flatMap((item) => behind(item).map((one) => one.op))));
+  const parked = computed(() => outbox.value.filter((item) => item.state === "parked" && !stuck.value.has(item.op)));
+  return { refused, failed, parked };
 }
 
 export const kindOf = (doc: string): string => doc.slice(0, doc.indexOf("/"));

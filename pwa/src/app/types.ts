@@ -74,10 +74,13 @@ export interface MediaItem {
   size: number;
   sent: number;
   at: number;
-  state: "queued" | "sending" | "sent" | "failed";
+  /** failed: the server will never take it */
+  state: "queued" | "sending" | "sent" | "failed" | "aside";
   author: string;
   /** what it waits for */
   of: PhotoOf;
+  /** the document that names it; empty while it stands in a form */
+  doc: string;
   code?: string;
 }
 
@@ -164,8 +167,12 @@ export interface Core {
 
   outbox: ShallowRef<OutboxItem[]>;
   uploads: ShallowRef<MediaItem[]>;
-  /** `photos`: named by what was said here, and not on the server yet */
+  /** `count`: what `outbox` has as queued; `photos`: named by what was said here, and not on the server yet */
   unsent: ComputedRef<{ count: number; photos: number; oldestAt: number | null }>;
+  /** photos of this person that the server will never take */
+  failed: ComputedRef<MediaItem[]>;
+  /** the worker has seen that a photo will never be taken, and is done with it */
+  setPhotoAside(sha256: string): Promise<void>;
   /**
    * A refused beginning is said once more, as it was said and for the same document: what was said about the document meanwhile waits for just that one.
    * Throws like `create`.

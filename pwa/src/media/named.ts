@@ -17,13 +17,16 @@ export type PhotoOf = "taken" | "queued" | "refused" | "form";
 
 const NEAREST: PhotoOf[] = ["form", "refused", "queued", "taken"];
 
-/** What each photo that ops on this phone name waits for. What the worker has put aside as refused is waited for no more. */
-export function photosOf(ops: Iterable<Pick<OpRow, "media" | "state" | "dismissed">>): Map<string, PhotoOf> {
-  const found = new Map<string, PhotoOf>();
-  for (const { media, state, dismissed } of ops) {
+/**
+ * What each photo that ops on this phone name waits for, and the document that names it. What the worker has put aside as refused is waited for no
+ * more.
+ */
+export function photosOf(ops: Iterable<Pick<OpRow, "media" | "state" | "dismissed" | "doc">>): Map<string, { of: PhotoOf; doc: string }> {
+  const found = new Map<string, { of: PhotoOf; doc: string }>();
+  for (const { media, state, dismissed, doc } of ops) {
     if (state === "refused" && dismissed) continue;
     const of = state === "queued" || state === "refused" ? state : "taken";
-    for (const sha of media ?? []) if (NEAREST.indexOf(of) > NEAREST.indexOf(found.get(sha) ?? "form")) found.set(sha, of);
+    for (const sha of media ?? []) if (NEAREST.indexOf(of) > NEAREST.indexOf(found.get(sha)?.of ?? "form")) found.set(sha, { of, doc });
   }
   return found;
 }

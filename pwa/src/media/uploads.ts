@@ -23,7 +23,8 @@ export async function keep(db: DeviceDb, photo: Photo, author: string, at: numbe
   try {
     await db.transaction("rw", db.media, async () => {
       const known = await db.media.get(sha);
-      if (known?.bytes || known?.state === "sent") return;
+      // The same bytes once more, after they were refused: asked again, so that the worker hears it again and not that they are sent.
+      if (known?.state === "sent" || (known?.bytes && known.state !== "failed" && known.state !== "aside")) return;
       await db.media.put({ sha256: sha, type, size, w, h, bytes: photo.bytes, author, at, sent: 0, state: "queued", url: null });
     });
   } catch (error) {
@@ -34,7 +35,7 @@ export async function keep(db: DeviceDb, photo: Photo, author: string, at: numbe
 }
 
 /** sha256 of the photos that ops on this phone name, and what each waits for. */
-export async function named(db: DeviceDb): Promise<Map<string, PhotoOf>> {
+export async function named(db: DeviceDb): Promise<Map<string, { of: PhotoOf; doc: string }>> {
   return photosOf(await db.ops.filter((row) => row.media?.length > 0).toArray());
 }
 
@@ -52,9 +53,7 @@ export async function upload(means: UploadMeans): Promise<boolean> {
   const { db } = means;
   const due = await named(db);
   const waiting = (await db.media.toArray())
-    .filter(
-      (row) => row.bytes && row.state !== "sent" && row.state !== "failed" && ["taken", "refused"].includes(due.get(row.sha256) ?? ""),
-    )
+    .filter((row) => row.bytes && ["queued", "sending"].includes(row.state) && ["taken", "refused"].includes(due.get(row.sha256)?.of ?? ""))
     .sort((a, b) => a.at - b.at);
   let all = true;
   for (const row of waiting) all = (await one(means, row)) && all;
@@ -171,12 +170,23 @@ function codeOf(body: string | undefined): string | undefined {
   }
 }
 
-/** Throw out what nobody will send any more: unnamed and old, or long sent. */
+/** The worker has seen that the server will never take this photo, and is done with it. Its bytes stay a while, for the phone that shows it. */
+export async function setAside(db: DeviceDb, sha: string): Promise<void> {
+  await db.media
+    .where("sha256")
+    .equals(sha)
+    .filter((row) => row.state === "failed")
+    .modify({ state: "aside" });
+}
+
+/** Throw out what nobody will send any more: unnamed and old, long put aside, or long sent. */
 export async function tidyMedia(db: DeviceDb, now: number): Promise<void> {
   const due = await named(db);
   const drafts = JSON.stringify(await db.drafts.toArray());
   const old = (await db.media.toArray()).filter(
-    (row) => row.at < now - UNNAMED_KEPT_MS && (row.state === "sent" || (!due.has(row.sha256) && !drafts.includes(row.sha256))),
+    (row) =>
+      row.at < now - UNNAMED_KEPT_MS &&
+      (row.state === "sent" || row.state === "aside" || (!due.has(row.sha256) && !drafts.includes(row.sha256))),
   );
   await db.media.bulkDelete(old.map((row) => row.sha256));
 }

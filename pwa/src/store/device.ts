@@ -84,7 +84,8 @@ export interface MediaRow {
   author: string;
   at: number;
   sent: number;
-  state: "queued" | "sending" | "sent" | "failed";
+  /** failed: the server will never take these bytes; aside: and the worker has seen it */
+  state: "queued" | "sending" | "sent" | "failed" | "aside";
   /** the upload's address on the server, to go on from */
   url: string | null;
   code?: string;

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { nextTick, watchEffect } from "vue";
 import { createCore, type World } from "../../src/app/core";
 import type { Core } from "../../src/app/types";
+import { tidyMedia } from "../../src/media/uploads";
 import { DeviceDb } from "../../src/store/device";
 import { PersonDb } from "../../src/store/person";
 import { alone } from "../../src/sync/locks";
@@ -392,6 +393,46 @@ describe("what they hold and say", { timeout: 30_000 }, () => {
     await restart();
     expect(core.uploads.value.map(({ of }) => of).sort()).toEqual(["form", "taken"]);
     expect(core.unsent.value).toEqual({ count: 0, photos: 1, oldestAt: now - 5_000 });
+  });
+
+  test("a photo that will never be taken is not waited for: it is the worker's to see to, until it is put aside", async () => {
+    await open();
+    const key = await core.create("hazard", { note: "with a photo" });
+    await core.syncNow();
+    const db = new DeviceDb(disk);
+    const sha256 = "a".repeat(64);
+    const bytes = new ArrayBuffer(1);
+    const row = { sha256, type: "image/jpeg", size: 1, w: 1, h: 1, bytes, author: PERSON, at: now, sent: 0, url: null };
+    await db.media.add({ ...row, state: "failed", code: "media.broken" });
+    await db.ops.toCollection().modify({ media: [sha256] });
+    await restart();
+    expect(core.unsent.value.photos).toBe(0);
+    expect(core.failed.value).toMatchObject([{ sha256, code: "media.broken", doc: key }]);
+    await core.setPhotoAside(sha256);
+    expect(core.failed.value).toEqual([]);
+    expect((await db.media.get(sha256))?.bytes).not.toBeNull();
+    now += 15 * 86_400_000;
+    await tidyMedia(db, now);
+    expect(await db.media.count()).toBe(0);
+    db.close();
+  });
+
+  test("what the chip counts is what the outbox lists, at any moment", async () => {
+    await open();
+    server.before = () => {
+      throw new TypeError("no network");
+    };
+    const told: boolean[] = [];
+    const stop = watchEffect(
+      () => told.push(core.unsent.value.count === core.outbox.value.filter(({ state }) => state === "queued").length),
+      {
+        flush: "sync",
+      },
+    );
+    for (const note of ["a", "b", "c"]) await core.create("hazard", { note });
+    stop();
+    expect(core.unsent.value.count).toBe(3);
+    expect(told).not.toContain(false);
   });
 
   test("of ten thousand documents a change makes one anew; lists of other kinds are not even woken", async () => {
