@@ -28,6 +28,7 @@ _SAYS = {
     "restored": ("由备份恢复，其后的条目已丢失", "restored from a backup: the entries after it are gone"),
     "sealed": ("个人信息与摘要不符", "a personal value does not fit its hash"),
     "erased": ("个人信息被删除而无记录", "a personal value is gone without an entry"),
+    "rounded": ("取整后的位置不是记录的那一个", "what stands for a rounded value is not what its entry names"),
 }
 
 
@@ -42,6 +43,9 @@ class Report(msgspec.Struct):
     problems: list[Problem]
     notes: list[Problem]
     differ: list[str] | None = None
+    erased: int = 0
+    rounded: int = 0
+    """Personal values that an entry took out, and those of them for which a rough one stands."""
 
     @property
     def ok(self) -> bool:
@@ -53,6 +57,11 @@ class Report(msgspec.Struct):
             f"账本 {self.entries} 条，末条 {self.head_seq}，签名 {self.heads} 个 / ledger: {self.entries} entries, head {self.head_seq}"
         ]
         lines.append(f"末条摘要 / head hash: {self.head}")
+        if self.erased:
+            gone, rough = self.erased - self.rounded, self.rounded
+            lines.append(
+                f"个人信息已按记录抹去 {gone} 处、取整 {rough} 处 / personal values: {gone} erased, {rough} rounded, each with its entry"
+            )
         for sign, found in (("✗", self.problems), ("!", self.notes)):
             for problem in found[:PROBLEMS_SHOWN_MAX]:
                 zh, en = _SAYS[problem.what]
@@ -86,6 +95,7 @@ async def verify(store: Store, keys: heads.Signer | None = None, differences: Ca
     hashes: dict[int, bytes] = {head.seq: b"" for head in signed}
     problems: list[Problem] = []
     erased: set[str] = set()
+    rounded: dict[str, str] = {}
     owned: list[tuple[str, int, int]] = []
     entries, last, before = 0, 0, START
     first_epoch = ""
@@ -110,9 +120,17 @@ async def verify(store: Store, keys: heads.Signer | None = None, differences: Ca
                     if isinstance(lost, dict):
                         owned.append((str(lost.get("epoch")), int(lost.get("seq", 0)), kept))
                 elif row["what"] == "erasure":
-                    erased.update(map(str, _params(row).get("hashes", [])))
+                    params = _params(row)
+                    taken = set(map(str, params.get("hashes", [])))
+                    erased |= taken
+                    rough = params.get("rounded")
+                    for digest in taken:
+                        # The last entry on a value counts: what was rounded may be erased later.
+                        rounded.pop(digest, None)
+                    if isinstance(rough, dict):
+                        rounded.update({str(digest): str(new) for digest, new in rough.items()})
                 kept = row["seq"]
-        problems += await _check_sealed(tx, erased)
+        problems += await _check_sealed(tx, erased, rounded)
     first_epoch = epochs[0][1] if epochs else ""
     notes = []
     for head in signed:
@@ -126,7 +144,7 @@ async def verify(store: Store, keys: heads.Signer | None = None, differences: Ca
         else:
             problems.append(Problem(head.seq, "cut", f"epoch {head.epoch or first_epoch}"))
     differ = await differences() if differences is not None and not problems else None
-    return Report(entries, last, before.hex(), len(signed), problems, _fewest(notes), differ)
+    return Report(entries, last, before.hex(), len(signed), problems, _fewest(notes), differ, len(erased), len(rounded))
 
 
 def _params(row: Any) -> dict[str, Any]:
@@ -137,18 +155,23 @@ def _params(row: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-async def _check_sealed(tx: Tx, erased: set[str]) -> list[Problem]:
+async def _check_sealed(tx: Tx, erased: set[str], rounded: dict[str, str]) -> list[Problem]:
     problems: list[Problem] = []
     after = ""
-    while rows := await tx.all(f"SELECT hash, salt, value, erased FROM sealed WHERE hash > $1 ORDER BY hash LIMIT {PAGE_ROWS}", after):
+    missing = set(rounded.values()) - erased
+    query = f"SELECT hash, salt, value, erased, rounded FROM sealed WHERE hash > $1 ORDER BY hash LIMIT {PAGE_ROWS}"
+    while rows := await tx.all(query, after):
         for row in rows:
+            missing.discard(row["hash"])
+            if row["rounded"] != rounded.get(row["hash"]):
+                problems.append(Problem(row["erased"] or 0, "rounded", row["hash"][:16]))
             if row["value"] is None or row["salt"] is None:
                 if row["hash"] not in erased:
                     problems.append(Problem(row["erased"] or 0, "erased", row["hash"][:16]))
             elif hashlib.sha256(row["salt"] + row["value"].encode()).hexdigest() != row["hash"]:
                 problems.append(Problem(0, "sealed", row["hash"][:16]))
         after = rows[-1]["hash"]
-    return problems
+    return problems + [Problem(0, "rounded", digest[:16]) for digest in sorted(missing)]
 
 
 def _fewest(notes: list[Problem]) -> list[Problem]:

@@ -40,12 +40,13 @@ class LedgerRow(Table, db=ENGINE, tablename="ledger"):
 
 
 class SealedRow(Table, db=ENGINE, tablename="sealed"):
-    """A personal value; salt and text are null once it was erased, by the entry `erased`."""
+    """A personal value; salt and text are null once it was erased, by the entry `erased`. `rounded`: the hash of what stands for it."""
 
     hash = Text(primary_key=True)
     salt = Bytea(null=True, default=None)
     value = Text(null=True, default=None)
     erased = BigInt(null=True, default=None)
+    rounded = Text(null=True, default=None)
 
 
 class DocumentRow(Table, db=ENGINE, tablename="document"):

@@ -123,7 +123,9 @@ Personal values
 
 `{"sealed": hash}` stands where a personal value is, or for the author of an anonymous op; hash = SHA-256(16-byte salt, then the value's
 JSON text). Salt and text travel beside the ops and lie in a table of their own. A puller entitled to it gets the value, others null. An
-anonymous op's entries name device 0. Erasing removes salt and text and leaves an entry with who and why; the chain still verifies.
+anonymous op's entries name device 0. Erasing removes salt and text and leaves an entry with who and why; the chain still verifies. Rounding
+does the same and seals a rough value under a salt of its own: the entry's `params.rounded` names its hash for each old one, so the ledger
+tells no place, and whoever could read the exact value reads the rough one, marked `rounded`. Either way the document goes out whole again.
 
 Poke
 ====
@@ -153,7 +155,7 @@ ledger beside the keys. A database with another boot id, or without the last sig
 Who calls what
 ==============
 
-`server.Sync` is the door: `push`, `pull`, `say` (ops by the server's own device), `erase`, `shapes`. Rules come in as a `judge.Judge`;
+`server.Sync` is the door: `push`, `pull`, `say` (ops by the server's own device), `erase`, `do`, `shapes`. Rules come in as a `judge.Judge`;
 nothing here knows a kind but `parked` and `kind`. `rebuild.py` derives every table but the ledger and the sealed values from the ledger
 alone, and judges nothing again.
 """

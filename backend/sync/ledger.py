@@ -5,7 +5,7 @@
 | op | an op arrived: its bytes, where it stood in its queue, the clock it got, the first verdict and what it did |
 | again | the same op came under another number of another queue (a phone that registered anew): it takes that number, nothing else |
 | verdict | a later verdict on an op that was parked, and what it did |
-| erasure | personal values of a document were erased: which hashes, by whom, why |
+| erasure | personal values of a document were erased: which hashes, by whom, why; `params.rounded`: what stands for a hash since |
 | epoch | the ledger's life began, or began anew from a backup |
 | lost | a phone no longer holds numbers `params.from` to `n` of its queue |
 
@@ -63,6 +63,22 @@ async def append(tx: Tx, before: bytes, entries: Iterable[Entry]) -> bytes:
         rows.append((*columns, data, before))
     await tx.many(_INSERT, rows)
     return before
+
+
+async def upto(tx: Tx, at: int) -> int:
+    """The seq of the last entry that was written before `at` (Unix ms); 0 where none was. Found by halves, as entries stand in the order of
+    their time: where the server's clock was set back it is one of the places where an older entry meets a younger."""
+    last, _ = await head(tx)
+    low, high = 0, last
+    while low < high:
+        row = await tx.one("SELECT seq, at FROM ledger WHERE seq >= $1 ORDER BY seq LIMIT 1", (low + high) // 2 + 1)
+        assert row is not None
+        if row["at"] < at:
+            low = row["seq"]
+        else:
+            high = (low + high) // 2
+    row = await tx.one("SELECT seq FROM ledger WHERE seq <= $1 ORDER BY seq DESC LIMIT 1", low)
+    return 0 if row is None else row["seq"]
 
 
 async def verdicts(tx: Tx, ops: Iterable[str]) -> dict[str, Any]:

@@ -8,17 +8,17 @@ lines are joined, not encoded.
 import base64
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from backend.store import Store, Tx
-from backend.store.tables import MetaRow
 from backend.sync import ledger
 from backend.sync.events import Hub
 from backend.sync.judge import Judge
 from backend.sync.shapes import CAME, MARK, Opener, TxDocs, members
+from backend.sync.trail import floor
 
 DOCS_IN_PAGE_MAX = 500
 CHANGES_IN_PAGE_MAX = 1_000
@@ -70,10 +70,12 @@ class Puller:
             async with self._store.read() as tx:
                 held = sorted(set(await self.shapes(tx, person)), key=_turn)
                 lines: list[bytes] = []
+                if cursor.shapes and _least(cursor.shapes.values()) < await floor(tx):
+                    if not first:
+                        # What it stood before was taken away meanwhile: it asks again, and hears of the reset.
+                        return
+                    cursor, reset = Cursor(), True
                 if first:
-                    floor = await self._floor()
-                    if any((place if isinstance(place, int) else place[0]) < floor for place in cursor.shapes.values()):
-                        cursor, reset = Cursor(), True
                     head = {"epoch": self._epoch, "reset": reset, "total": await self._total(tx, cursor, held, device) + len(want)}
                     lines.append(msgspec.json.encode(head))
                     if hub is not None:
@@ -119,7 +121,7 @@ class Puller:
         lost = [shape for shape in places if shape not in held]
         if not lost:
             return []
-        least = min(place if isinstance(place, int) else place[0] for place in (places[shape] for shape in lost))
+        least = _least(places[shape] for shape in lost)
         rows = await tx.all(
             f"SELECT doc FROM member WHERE {tx.among('shape', 1)} UNION SELECT doc FROM trail WHERE {tx.among('shape', 1)} AND seq > $2",
             tx.listed(lost),
@@ -260,11 +262,6 @@ class Puller:
         row = await tx.one("SELECT COUNT(*) AS n FROM ledger WHERE queue = $1 AND seq > $2", device, cursor.verdicts)
         return total + (row["n"] if row is not None else 0)
 
-    async def _floor(self) -> int:
-        """The seq up to which trails were cut: a phone that stands below it begins again."""
-        row = await MetaRow.select(MetaRow.value).where(MetaRow.name == "trail_floor").first()
-        return 0 if row is None else int(row["value"])
-
     def _tag(self, content: bytes, person: str, device: int) -> bytes:
         return hmac.digest(self._key, f"{self._epoch}:{person}:{device}:".encode() + content, hashlib.sha256)[:TAG_BYTES]
 
@@ -298,6 +295,11 @@ async def _patch(opener: Opener, row: Any) -> bytes:
         patch = await opener.patch(row["doc"], patch)
     rest = patch[1:] if len(patch) == 2 else b"," + patch[1:]
     return b'{"patch":"%b","seq":%d%b' % (row["doc"].encode(), row["seq"], rest)
+
+
+def _least(places: Iterable[int | tuple[int, str]]) -> int:
+    """The furthest behind of these places."""
+    return min(place if isinstance(place, int) else place[0] for place in places)
 
 
 def _turn(shape: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from backend.kernel import ids
 from backend.store import Store, Tx
-from backend.sync import ledger, merge
+from backend.sync import ledger, merge, trail
 from backend.sync.judge import Document, Judge
 from backend.sync.op import Act, Add, Malformed, New, Op, decode
 
@@ -78,13 +78,13 @@ class Derived:
                     doc.seq = row["seq"]
                     self.trail += [(shape, row["seq"], doc.key, 1) for shape in self.shapes[doc.key]]
 
-    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        """The tables' rows; bodies in RFC 8785 form."""
+    def rows(self, floor: int) -> dict[str, list[tuple[Any, ...]]]:
+        """The tables' rows; bodies in RFC 8785 form, trails from above the floor up to which they were cut."""
         documents = [(d.key, d.seq, merge.canonical(d.body), d.author, d.created_at) for d in self.documents.values()]
         return {
             "document": documents,
             "member": [(shape, key) for key, shapes in self.shapes.items() for shape in shapes],
-            "trail": list(self.trail),
+            "trail": [row for row in self.trail if row[1] > floor],
             "place": [tuple(place) for place in self.places.values()],
             "parked": [tuple(parked) for parked in self.parked.values()],
             "stop": list(self.stops),
@@ -163,9 +163,13 @@ async def differences(store: Store, judge: Judge) -> list[str]:
     """Where what is live is not what the ledger gives: a line each. None when all is well."""
     found: list[str] = []
     async with store.read() as tx:
-        derived = (await derive(tx, judge)).rows()
+        floor = await trail.floor(tx)
+        derived = (await derive(tx, judge)).rows(floor)
         for table, query in TABLES.items():
             rows = [tuple(row) for row in await tx.all(query)]
+            if table == "trail":
+                # Those below are on their way out.
+                rows = [row for row in rows if row[1] > floor]
             if table == "document":
                 rows = [(key, seq, merge.canonical(msgspec.json.decode(body)), *rest) for key, seq, body, *rest in rows]
             live, due = set(rows), set(derived[table])
@@ -177,7 +181,7 @@ async def differences(store: Store, judge: Judge) -> list[str]:
 async def rebuild(store: Store, judge: Judge) -> None:
     """Throw away what is derived and write it again, in one transaction. The server is not running meanwhile."""
     async with store.write() as tx:
-        derived = (await derive(tx, judge)).rows()
+        derived = (await derive(tx, judge)).rows(await trail.floor(tx))
         for table, rows in derived.items():
             await tx.run(f"DELETE FROM {table}")
             if rows:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -190,10 +190,11 @@ class Sync:
     async def erase(self, doc: str, hashes: Sequence[str], who: str, why: str) -> None:
         """Erase personal values of a document: salt and text go, an entry says who and why, and phones get the document without them."""
 
-        async def work(taking: Taking) -> None:
-            await taking.erase(doc, hashes, who, why)
+        await self.do(lambda taking: taking.erase(doc, hashes, who, why))
 
-        await self._writer.do(work)
+    async def do(self, work: Callable[[Taking], Awaitable[Any]]) -> Any:
+        """Work in the ledger that is no op: in a savepoint of its own, behind what waits already."""
+        return await self._writer.do(work)
 
     async def _open_batch(self, tx: Tx) -> Batch:
         batch = Batch(tx, Rules(self.judge, self.device, self._hooks, self._parked_hooks), self.clock())

@@ -71,7 +71,8 @@ async def may_read(tx: Tx, judge: Judge, person: str, key: str) -> bool:
 
 
 class Opener:
-    """Opens sealed values for one reader: the entitled read the value, others null; so does everybody once it is erased."""
+    """Opens sealed values for one reader: the entitled read the value, or what it was rounded to, others null; so does everybody once it is
+    erased."""
 
     def __init__(self, tx: Tx, judge: Judge, person: str) -> None:
         self._tx = tx
@@ -120,7 +121,9 @@ class Opener:
                 wanted.update(_sealed(value) or "" for value in entry[0].values())
         wanted -= {"", *self._values}
         if wanted:
-            for row in await self._tx.all(f"SELECT hash, value FROM sealed WHERE {self._tx.among('hash', 1)}", self._tx.listed(wanted)):
+            # A place that was rounded is read as what it was rounded to.
+            query = "SELECT s.hash, COALESCE(s.value, r.value) AS value FROM sealed s LEFT JOIN sealed r ON r.hash = s.rounded WHERE "
+            for row in await self._tx.all(query + self._tx.among("s.hash", 1), self._tx.listed(wanted)):
                 self._values[row["hash"]] = None if row["value"] is None else msgspec.json.decode(row["value"])
 
 

@@ -355,17 +355,42 @@ class Taking:
         return self.latest[said.id]
 
     async def erase(self, doc: str, hashes: Sequence[str], who: str, why: str) -> None:
-        """Salt and text of these values go; the ledger says by whom and why, and the document goes out again without them."""
-        entry = Entry(
-            seq=self._next(), what="erasure", at=self.batch.now, author=who, doc=doc, params=_text({"hashes": list(hashes), "why": why})
+        """Salt and text of these values go, and of what they were rounded to; the ledger says by whom and why, and the document goes out
+        again without them."""
+        rough = await self.tx.all(
+            f"SELECT rounded FROM sealed WHERE {self.tx.among('hash', 1)} AND rounded IS NOT NULL", self.tx.listed(hashes)
         )
+        every = list(dict.fromkeys([*hashes, *(row["rounded"] for row in rough)]))
+        await self._take_out(doc, every, {}, who, why)
+
+    async def round(
+        self, doc: str, hashes: Sequence[str], rough: Callable[[str], str], salt: Callable[[], bytes], who: str, why: str
+    ) -> int:
+        """Salt and exact text of these values go, and for whom the kind opens them a rough text stands in their place: `rough` makes it of
+        the exact one. It is sealed under a salt of its own, so the ledger tells no place. Of one that was rounded for another document the
+        rough text is the same. How many there were: what was erased, or never came, stays as it is."""
+        rows = await self.tx.all(f"SELECT hash, value, rounded FROM sealed WHERE {self.tx.among('hash', 1)}", self.tx.listed(hashes))
+        rounded: dict[str, str] = {}
+        for row in rows:
+            if row["rounded"] is not None:
+                rounded[row["hash"]] = row["rounded"]
+            elif row["value"] is not None:
+                own, text = salt(), rough(row["value"])
+                rounded[row["hash"]] = digest = sealed_hash(own, text)
+                self._sealed[digest] = own, text
+        if rounded:
+            await self._take_out(doc, sorted(rounded), rounded, who, why)
+        return len(rounded)
+
+    async def _take_out(self, doc: str, hashes: Sequence[str], rounded: dict[str, str], who: str, why: str) -> None:
+        params = {"hashes": list(hashes), **({"rounded": rounded} if rounded else {}), "why": why}
+        entry = Entry(seq=self._next(), what="erasure", at=self.batch.now, author=who, doc=doc, params=_text(params))
         self._append(entry)
-        for digest in hashes:
-            await self.tx.run(
-                "INSERT INTO sealed (hash, erased) VALUES ($1, $2) ON CONFLICT (hash) DO UPDATE SET salt = NULL, value = NULL, erased = $2",
-                digest,
-                entry.seq,
-            )
+        await self.tx.many(
+            "INSERT INTO sealed (hash, erased, rounded) VALUES ($1, $2, $3)"
+            " ON CONFLICT (hash) DO UPDATE SET salt = NULL, value = NULL, erased = excluded.erased, rounded = excluded.rounded",
+            [(digest, entry.seq, rounded.get(digest)) for digest in hashes],
+        )
         held = await self.get(doc)
         if held is not None:
             held.seq = entry.seq
