@@ -155,7 +155,7 @@ ledger beside the keys. A database with another boot id, or without the last sig
 Who calls what
 ==============
 
-`server.Sync` is the door: `push`, `pull`, `say` (ops by the server's own device), `erase`, `do`, `shapes`. Rules come in as a `judge.Judge`;
+`server.Sync` is the door: `push`, `pull`, `say` (ops by the server's own device), `erase`, `do`, `shapes`. Rules come as a `judge.Judge`;
 nothing here knows a kind but `parked` and `kind`. `rebuild.py` derives every table but the ledger and the sealed values from the ledger
 alone, and judges nothing again.
 """
