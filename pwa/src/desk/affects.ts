@@ -1,6 +1,7 @@
 // What a limit affects: the items of check lists whose bound it is, and the rules that name it.
 import { type Checklist, isCheck, itemsOf, part, setsOf, transitionsOf } from "../app/kinds";
 import type { KindFile, Label, View } from "../app/types";
+import { AWAY_LIMIT } from "../domains/equipment/away";
 
 export interface Affected {
   kind: string;
@@ -10,6 +11,9 @@ export interface Affected {
   /** machines in use that this list is for; null where it is no check list */
   machines: number | null;
 }
+
+const ALL_CHECKS: Label = { zh: "全部检查", en: "Every check" };
+const AWAY: Label = { zh: "离设备更远时作标记，不拒绝", en: "flagged where it was begun farther away, never refused" };
 
 /** Each kind once, in its newest version. */
 export function newest(kinds: KindFile[]): KindFile[] {
@@ -33,6 +37,8 @@ const names = (of: unknown, limit: string): boolean => {
 /** `limit`: its name, such as `check.distance_m` or `check.<item>[.<case>].<min|max>`. */
 export function affectedBy(limit: string, kinds: KindFile[], machines: View[]): Affected[] {
   const found: Affected[] = [];
+  if (limit === AWAY_LIMIT)
+    found.push({ kind: "check", title: ALL_CHECKS, what: AWAY, machines: machines.filter((one) => one.status !== "scrapped").length });
   for (const kind of newest(kinds)) {
     const count = isCheck(kind.kind) ? machinesOf(kind, machines) : null;
     const put = (what: Label | null): number => found.push({ kind: kind.kind, title: kind.title, what, machines: count });

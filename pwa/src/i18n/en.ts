@@ -512,6 +512,8 @@ const en: Record<Key, string> = {
   "result.n_na": "{n} not applicable",
   "result.n_ok": "{n} normal",
   "result.n_proof": "1 proof photo missing | {n} proof photos missing",
+  "result.too_far": "{m} m from the machine",
+  "result.too_far_of": "{m} m from the machine, farther than {allowed} m",
   "result.n_quick": "1 answered too fast | {n} answered too fast",
   "result.passed": "Check passed",
   "result.passed_do": "The result is in",

@@ -505,6 +505,8 @@ export default {
   "result.n_na": "{n} 项不适用",
   "result.n_ok": "{n} 项正常",
   "result.n_proof": "{n} 项缺抽查照片",
+  "result.too_far": "离设备 {m} 米",
+  "result.too_far_of": "离设备 {m} 米，超出 {allowed} 米",
   "result.n_quick": "{n} 项答得过快",
   "result.passed": "检查通过",
   "result.passed_do": "结果已送到",

@@ -47,6 +47,12 @@ export function gps(): Promise<GeolocationPosition | null> {
   });
 }
 
+/** The same where the person has allowed it before: nobody is asked. */
+export async function gpsIfAllowed(): Promise<GeolocationPosition | null> {
+  const state = await navigator.permissions?.query({ name: "geolocation" }).catch(() => null);
+  return state?.state === "granted" ? gps() : null;
+}
+
 const EARTH_M = 6_371_008.8;
 
 /** Metres between a machine's own place and where the phone says it is, rounded; null where the machine has none. */

@@ -17,6 +17,8 @@ import {
   typeDigit,
   unitName,
 } from "../../src/domains/equipment/checks";
+import { awayFrom, tooFar } from "../../src/domains/equipment/away";
+import type { View } from "../../src/app/types";
 import vectors from "../../../tests/vectors/cel.json";
 import { lawText } from "../../src/domains/equipment/law";
 
@@ -159,4 +161,16 @@ test("a night shift runs over midnight, in the plant's own zone", () => {
   expect(shift?.begins).toBe(Date.UTC(2026, 10, 21, 12));
   expect(shift?.ends).toBe(Date.UTC(2026, 10, 22, 0));
   expect(new Calendar(null, { zone_offset_min: 480, shifts: shifts.slice(0, 1) }).shift(at)).toBeNull();
+});
+
+test("a check too far from its machine is flagged, and a phone that is not sure enough says nothing", () => {
+  const machine = { place: { lat: 31.4, lon: 121.45 } } as unknown as View;
+  const at = { lat: 31.401, lon: 121.45, accuracy_m: 12 };
+  expect(awayFrom(machine, at, 50)).toBe(111);
+  expect(awayFrom(machine, { ...at, accuracy_m: 51 }, 50)).toBeNull();
+  expect(awayFrom({} as View, at, 50)).toBeNull();
+  expect(tooFar({ distance_m: 111 } as unknown as View, 50)).toBe(111);
+  expect(tooFar({ distance_m: 50 } as unknown as View, 50)).toBeNull();
+  expect(tooFar({ distance_m: 111 } as unknown as View, null)).toBeNull();
+  expect(tooFar({ distance_m: null } as unknown as View, 50)).toBeNull();
 });

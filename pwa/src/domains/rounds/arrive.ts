@@ -3,6 +3,7 @@ import { refView } from "../../app/names";
 import type { Core, KindFile, Place, View } from "../../app/types";
 import { distance, gps } from "../../scan/last";
 import { isCheck, isOpen } from "../../app/kinds";
+import { allowedAway, awayFrom } from "../equipment/away";
 import { nextStop, type Stop, type Visit } from "./rounds";
 
 /** What is kept from the scan until the visit is said: a call or a dead battery in between loses nothing. */
@@ -48,7 +49,9 @@ export async function checkAt(core: Core, stop: Stop, visit: Visit): Promise<str
     .find((doc) => isOpen(core.kind(doc.view.kind, doc.view.version), doc.view.status));
   if (mine) return mine.key;
   const modes = kind?.checklist?.modes ?? [];
-  const { tag, place, distance_m } = visit;
+  const { tag, place } = visit;
+  const machine = refView("machine", stop.machine);
+  const distance_m = (machine && place && awayFrom(machine, place, allowedAway(core))) ?? undefined;
   const given = { tag, place, distance_m };
   const known = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   return core.create(stop.check ?? "", {
