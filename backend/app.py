@@ -40,6 +40,7 @@ from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.errors import Refusal, Text
 from backend.kernel.ids import SERVER_AUTHOR, uuid7
 from backend.operate import upgrade
+from backend.operate.keeper import Keeper
 from backend.operate.version import program
 from backend.settings import Settings
 from backend.store import Tx, migrate, open_store
@@ -221,6 +222,7 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
             watch.append(asyncio.create_task(_go_on(past, deadlines, sync, clock), name="anlu-deadlines"))
             watch.append(asyncio.create_task(past.send(), name="anlu-demo-photos"))
             watch.append(asyncio.create_task(checklists.run(sync), name="anlu-checklists"))
+            watch.append(asyncio.create_task(Keeper(sync, judge, clock).run(), name="anlu-keeper"))
             yield {
                 "store": store,
                 "auth": auth,

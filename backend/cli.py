@@ -9,6 +9,7 @@ anlu verify             reads the whole ledger and says whether anything was cha
 anlu kinds check        proves every kind sound
 anlu settings           every setting, its variable, its default and what holds now
 anlu create-admin       a one-time code with which a browser makes an administrator
+anlu keep [--dry-run]   rounds old places, drops old trails now, as the server does day by day; --dry-run: says what is due
 anlu rotate-keys        new signing keys; the old ones go on being believed until what they signed has ended
 """
 
@@ -32,6 +33,7 @@ import uvicorn
 from backend import demo
 from backend.audit.verify import verify as verify_ledger
 from backend.auth import setup
+from backend.auth.revocations import Revocations
 from backend.auth.tokens import Keys
 from backend.flow import lint
 from backend.flow.judge import FlowJudge
@@ -39,10 +41,12 @@ from backend.flow.load import changed_kinds, file_kinds
 from backend.kernel.clock import wall_clock
 from backend.kernel.errors import Text
 from backend.operate import NotDone, backup, doctor, lan, restore, upgrade
+from backend.operate.keeper import Keeper
 from backend.operate.version import program
 from backend.settings import Settings, WrongSetting, describe
 from backend.store import FAILURES, DatabaseAway, migrate, open_store
 from backend.sync.rebuild import differences
+from backend.sync.server import Sync
 from backend.sync.shapes import TxDocs
 
 BACKLOG = 512
@@ -83,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return lint.main(asked.files)
         case "settings":
             return show_settings(settings)
+        case "keep":
+            return asyncio.run(keep(settings, dry=asked.dry_run))
         case "create-admin":
             return create_admin(settings)
         case "rotate-keys":
@@ -320,6 +326,33 @@ async def verify(settings: Settings) -> int:
     return 0 if report.ok else 1
 
 
+async def keep(settings: Settings, *, dry: bool) -> int:
+    """Take away what is old, whether the server runs or not."""
+    store = open_store(settings.database_url)
+    try:
+        await migrate(store)
+        judge = FlowJudge(file_kinds())
+        sync = Sync(store, judge, Keys(settings.keys_path, wall_clock()), Revocations(settings.keys_path / "revocations.jsonl"))
+        async with store.read() as tx:
+            await judge.warm(TxDocs(tx))
+        keeper = Keeper(sync, judge, wall_clock)
+        if dry:
+            _say((await keeper.due()).text(dry=True))
+            return 0
+        await sync.start()
+        try:
+            kept = await keeper.keep()
+        finally:
+            await sync.stop()
+    finally:
+        await store.close()
+    if kept is None:
+        _say(Text("服务器正在清理，请过一会儿再看。", "The server is at it now; look again in a while."))
+        return 1
+    _say(kept.text())
+    return 0
+
+
 def show_settings(settings: Settings) -> int:
     """Every setting, Chinese and English."""
     for one in describe():
@@ -381,6 +414,8 @@ def _parser() -> argparse.ArgumentParser:
             served.add_argument("--small", action="store_true", help="5 areas and 20 machines, without a past")
     for name in ("doctor", "verify", "settings", "create-admin", "rotate-keys"):
         commands.add_parser(name)
+    kept = commands.add_parser("keep")
+    kept.add_argument("--dry-run", action="store_true", help="only say what is due")
     copied = commands.add_parser("backup")
     copied.add_argument("folder", type=Path, help="where backups are kept; each becomes a folder of its own in it")
     copied.add_argument("--keep", type=_at_least_one, help="keep only this many backups, the newest")

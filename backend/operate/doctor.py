@@ -23,7 +23,7 @@ from backend.audit import heads
 from backend.auth.tokens import Keys
 from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.errors import Text
-from backend.operate import NotDone, database, last
+from backend.operate import NotDone, database, keeper, last
 from backend.settings import Settings
 from backend.store import Store, open_store
 from backend.store.migrate import FOLDER as MIGRATIONS
@@ -250,6 +250,7 @@ async def _database(settings: Settings, now: int) -> list[Finding]:
                 await _ledger(store, settings, now),
                 *await _photos(store, settings, now),
                 *await _uploads(store, settings, now),
+                await _kept(store, now),
             ]
             if file is None:
                 found += [await _database_clock(store)]
@@ -387,6 +388,17 @@ async def _uploads(store: Store, settings: Settings, now: int) -> list[Finding]:
     if orphaned:
         return [_mind("uploads", zh + "下次启动时清除。", en + " The next start clears them.")]
     return [_ok("uploads", zh, en)]
+
+
+async def _kept(store: Store, now: int) -> Finding:
+    days = await keeper.late(store, now)
+    if days is None:
+        return _ok("keeper", "到期内容按日清理。", "What is old is taken away day by day.")
+    return _mind(
+        "keeper",
+        f"已有 {days} 天没有清理到期内容（位置取整、旧轨迹）：服务器需要连续运行；或现在运行 anlu keep。",
+        f"What is old (exact places, trails) was not taken away for {days} days: let the server run, or run anlu keep now.",
+    )
 
 
 async def _database_clock(store: Store) -> Finding:

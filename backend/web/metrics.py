@@ -15,7 +15,7 @@ from litestar import Request, Response, get
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from backend.auth.permissions import OPERATOR
-from backend.operate import last
+from backend.operate import keeper, last
 from backend.settings import Settings
 from backend.store import Store, Tx
 from backend.sync.server import PushAnswer, Sync
@@ -68,6 +68,7 @@ class Metrics:
         self.size = Gauge("anlu_disk_bytes", "Size of the disk of a folder.", ["folder"], registry=held)
         self.database = Gauge("anlu_database_bytes", "Size of the database.", registry=held)
         self.wal = Gauge("anlu_database_wal_bytes", "Size of SQLite's write-ahead log; 0 on PostgreSQL.", registry=held)
+        self.kept_at = Gauge("anlu_keeper_time_seconds", "When what is old was last taken away, Unix time; 0: never.", registry=held)
         self.backup_at = Gauge("anlu_backup_time_seconds", "When the last whole backup was made, Unix time; 0: never.", registry=held)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -87,6 +88,7 @@ class Metrics:
     async def text(self, store: Store, sync: Sync, has_room: bool) -> bytes:
         """Everything, in Prometheus' text format."""
         async with store.read() as tx:
+            kept = await keeper.last(tx)
             head = await tx.one("SELECT seq, at FROM ledger ORDER BY seq DESC LIMIT 1")
             found = {name: row["n"] or 0 for name, sql in _ASKED.items() if (row := await tx.one(sql)) is not None}
             if tx.dialect == "postgres":
@@ -95,6 +97,7 @@ class Metrics:
         self.listening.set(len(sync.hub))
         self.head.set(head["seq"] if head is not None else 0)
         self.head_at.set(head["at"] / 1000 if head is not None else 0)
+        self.kept_at.set(kept.at / 1000 if kept is not None else 0)
         self.parked.set(found["parked"])
         self.devices.set(found["devices"])
         self.unsent.set(found["unsent"])

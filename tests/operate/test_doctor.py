@@ -1,7 +1,10 @@
 """The doctor finds what is wrong before anybody on the shop floor does."""
 
+import json
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,3 +103,18 @@ async def test_a_certificate_is_told_before_it_ends(resting: Settings, tmp_path:
     (tmp_path / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     settings = msgspec.structs.replace(resting, tls_certificate=str(tmp_path / "cert.pem"), tls_key=str(tmp_path / "cert.pem"))
     assert (await levels(settings))["certificate"] == level
+
+
+async def test_a_server_that_took_nothing_old_away_for_days_is_told_until_it_has(resting: Settings):
+    assert (await levels(resting))["keeper"] == "ok"
+    assert (await levels(resting, lambda: wall_clock() + 4 * DAY_MS))["keeper"] == "mind"
+    own = {k: v for k, v in os.environ.items() if not k.startswith("ANLU_")} | {"ANLU_DATA": resting.data}
+    for arguments, said in ((["--dry-run"], "Nothing was changed."), ([], "Done:")):
+        command = [sys.executable, "-m", "backend.cli", "keep", *arguments]
+        answer = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stderr
+        assert said in answer.stdout
+    with closing(sqlite3.connect(resting.data_path / "anlu.db")) as db, db:
+        (text,) = db.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone()
+        db.execute("UPDATE meta SET value = $1 WHERE name = 'kept'", (json.dumps(json.loads(text) | {"at": wall_clock() - 4 * DAY_MS}),))
+    assert (await levels(resting))["keeper"] == "mind"

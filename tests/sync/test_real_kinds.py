@@ -10,6 +10,8 @@ from backend.audit.verify import verify
 from backend.flow.judge import FlowJudge
 from backend.flow.load import file_kinds, start
 from backend.kernel.ids import SERVER_AUTHOR
+from backend.operate.places import DAY_MS as DAY
+from backend.operate.places import round_old
 from backend.sync.op import Act, New, op_id
 from backend.sync.rebuild import differences
 
@@ -109,3 +111,23 @@ async def test_a_person_without_a_role_any_more_loses_what_they_held(plant: Real
     assert verdict.state == "ok", verdict
     gone = {line["gone"] for line in (await plant.pull(plant.supervisor, cursor)).of("gone")}
     assert mine in gone
+
+
+async def test_where_a_hazard_was_is_rounded_after_90_days_and_not_before(plant: RealPlant):
+    exact = {"lat": 39.912345, "lon": 116.398765, "accuracy_m": 8, "source": "gps", "phone_at": plant.now, "at": plant.now}
+    fields = {"area": plant.areas[0], "note": "oil", "place": plant.worker.seal(exact)}
+    hazard = plant.worker.new(fields, kind="hazard")
+    assert (await plant.worker.push()).verdicts[0].state == "ok"
+    assert await round_old(plant.sync, plant.judge, plant.now + 89 * DAY) == 0
+    seen = await plant.pull(plant.supervisor)
+    plant.now += 91 * DAY
+    assert await round_old(plant.sync, plant.judge, plant.now) == 1
+    (line,) = [line for line in (await plant.pull(plant.supervisor, seen.cursor)).of("doc") if line["doc"] == hazard]
+    assert line["body"]["fields"]["place"][0] == {
+        "lat": 39.91,
+        "lon": 116.4,
+        "accuracy_m": 1000,
+        "rounded": True,
+        "source": "gps",
+        "at": NOW,
+    }

@@ -1,5 +1,6 @@
 """What time takes away: exact places, and how far back a phone may stand."""
 
+import asyncio
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from world import Phone, World
 from backend.audit.verify import verify
 from backend.flow.kind import compile_kind
 from backend.operate import places
+from backend.operate.keeper import Keeper
 from backend.sync import trail
 from backend.sync.pull import CHANGES_IN_PAGE_MAX
 from backend.sync.rebuild import differences, rebuild
@@ -263,3 +265,73 @@ class TestTrails:
         assert await differences(world.store, world.judge) == []
         await rebuild(world.store, world.judge)
         assert await world.rows("SELECT * FROM trail ORDER BY shape, seq") == before
+
+
+class TestKeeper:
+    async def test_a_day_s_run_is_done_once_however_many_servers_look(self, world: World):
+        phone = await world.phone()
+        phone.new({"place": phone.seal(EXACT)})
+        await phone.push()
+        world.now += 31 * DAY
+        servers = [Keeper(world.sync, Kinds(), lambda: world.now) for _ in range(4)]
+        runs = [run for run in await asyncio.gather(*(server.keep_if_due() for server in servers)) if run is not None]
+        assert [run.places for run in runs] == [1]
+        assert [await server.keep_if_due() for server in servers] == [None] * 4
+        world.now += DAY
+        assert await servers[2].keep_if_due() is not None
+
+    async def test_a_claim_that_a_crash_left_behind_ends_by_itself(self, world: World, monkeypatch: pytest.MonkeyPatch):
+        async def crash(*_, **__):
+            raise ConnectionError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(trail, "prune", crash)
+            with pytest.raises(ConnectionError):
+                await Keeper(world.sync, Kinds(), lambda: world.now).keep()
+        other = Keeper(world.sync, Kinds(), lambda: world.now)
+        assert await other.keep() is None
+        world.now += 3_600_001
+        assert await other.keep() is not None
+
+    async def test_what_is_due_is_told_before_and_is_what_goes(self, world: World):
+        phone = await world.phone()
+        for _ in range(3):
+            phone.new({"place": phone.seal(EXACT)})
+        await phone.push()
+        world.now += 95 * DAY
+        phone.sign_in(phone.person)
+        phone.new({})
+        await phone.push(4)
+        async with world.store.write() as tx:
+            sql = "INSERT INTO session (name, person, device, began_at, proven_at, ends_at) VALUES ($1, 'p', 1, 0, 0, $2)"
+            await tx.run(sql, "old", world.now - 31 * DAY)
+            await tx.run(sql, "new", world.now)
+            sql = "INSERT INTO import_job (id, what, person, state, begun_at, ended_at) VALUES ($1, 'x', 'p', 'done', 0, $2)"
+            await tx.run(sql, "old", world.now - 366 * DAY)
+            await tx.run(sql, "new", world.now - 364 * DAY)
+        keeper = Keeper(world.sync, Kinds(), lambda: world.now)
+        due = await keeper.due()
+        assert (due.places, due.sessions, due.imports) == (3, 1, 1)
+        assert due.trails >= 3
+        assert await keeper.due() == due
+        kept = await keeper.keep()
+        assert kept == due
+        after = await keeper.due()
+        assert (after.places, after.trails, after.sessions, after.imports) == (0, 0, 0, 0)
+        assert [row["name"] for row in await world.rows("SELECT name FROM session")] == ["new"]
+
+    async def test_pushes_go_on_while_it_runs(self, world: World):
+        phone = await world.phone()
+        for _ in range(120):
+            phone.new({"place": phone.seal(EXACT)})
+        await phone.push()
+        world.now += 31 * DAY
+        busy = await world.phone()
+        run = asyncio.create_task(Keeper(world.sync, Kinds(), lambda: world.now).keep())
+        states = []
+        while not run.done():
+            busy.new({})
+            states += [verdict.state for verdict in (await busy.push_new()).verdicts]
+        assert (await run).places == 120
+        assert set(states) == {"ok"}
+        assert len(states) > 2
