@@ -30,10 +30,27 @@ CLOCK_LEEWAY_MS = 300_000
 """How far before its token's `iat` an op may stand: the phone's clock is corrected to the server's only as well as the network lets it."""
 VERIFIED_TOKENS_KEPT_MAX = 20_000
 TOKEN_CHARS_MAX = 262_144
-JOSE_CHARS_MAX = 2_000_000
+JOSE_CHARS_MAX = 12_000_000
+"""A whole photo out of a phone's outbox file; a kept bundle is far smaller, and push holds it to that."""
 LONGEST_LIFE_MS = CERTIFICATE_DAYS * 86_400_000
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What JSON that somebody else wrote may raise: bytes that are no UTF-8 are no DecodeError."""
+
+
+class _Sealed(jwe.JWERegistry):
+    """Bundles and photos are longer than the 64 KB that the library lets through by itself."""
+
+    max_ciphertext_length = JOSE_CHARS_MAX
+
+
+class _Signed(jws.JWSRegistry):
+    """So is the receipt of five hundred refusals with their params."""
+
+    max_payload_length = TOKEN_CHARS_MAX
+
+
+_SEALED = _Sealed(algorithms=["ECDH-ES", "A256GCM"])
+_SIGNED = _Signed(algorithms=["ES256"])
 
 
 class BadToken(ValueError):
@@ -187,7 +204,7 @@ class Keys:
         if held is None or held.use != "enc":
             raise BadToken("key")
         try:
-            opened = jwe.decrypt_compact(text, self._keys[held.kid], algorithms=["ECDH-ES", "A256GCM"]).plaintext
+            opened = jwe.decrypt_compact(text, self._keys[held.kid], registry=_SEALED).plaintext
         except (JoseError, ValueError, TypeError, KeyError, binascii.Error) as error:
             raise BadToken("cannot be opened") from error
         if opened is None:
@@ -246,7 +263,7 @@ class Keys:
         if header.alg != "ES256" or held is None or held.use != "sig":
             raise BadToken("key")
         try:
-            return header.typ, jws.deserialize_compact(text, self._keys[held.kid], algorithms=["ES256"]).payload
+            return header.typ, jws.deserialize_compact(text, self._keys[held.kid], registry=_SIGNED).payload
         except (JoseError, ValueError, TypeError, binascii.Error) as error:
             raise BadToken("signature") from error
 

@@ -149,7 +149,8 @@ def test_a_bundle_in_jose_opens_only_with_our_encryption_key_and_the_agreed_algo
     published = next(k for k in keys.jwks()["keys"] if k["use"] == "enc")
     key = ECKey.import_key({m: published[m] for m in ("kty", "crv", "x", "y")})
     header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": published["kid"]}
-    assert keys.open_jose(jwe.encrypt_compact(header, b"bundle", key)) == b"bundle"
+    for content in (b"bundle", b"b" * 1_000_000):
+        assert keys.open_jose(jwe.encrypt_compact(header, content, key)) == content
     stranger = ECKey.generate_key("P-256")
     bad = [
         jwe.encrypt_compact(header, b"bundle", stranger),
@@ -161,6 +162,12 @@ def test_a_bundle_in_jose_opens_only_with_our_encryption_key_and_the_agreed_algo
     for text in bad:
         with pytest.raises(BadToken):
             keys.open_jose(text)
+
+
+def test_the_receipt_of_a_whole_bundle_of_refusals_is_believed(keys):
+    refused = [["a" * 64, 12_345_678, "refused", "check.value_out_of_limits", {"value": 1.5, "min": 2.5, "max": 3.5, "why": "b" * 80}]]
+    claims = keys.verify_receipt(keys.issue_receipt({"epoch": "e", "device": 1, "verdicts": refused * 500}, 1_800_000_000_000))
+    assert len(claims["verdicts"]) == 500
 
 
 def test_a_device_key_is_p256_in_one_spelling_and_its_signature_is_raw():
