@@ -100,6 +100,8 @@ export interface Place {
   tag?: string;
   phone_at: number;
   at: number;
+  /** only roughly so, since its exact value was kept long enough */
+  rounded?: boolean;
 }
 
 export interface SyncState {

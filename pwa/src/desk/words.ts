@@ -169,6 +169,7 @@ export const WORDS = {
   step: { zh: "{what}", en: "{what}" },
   verdict: { zh: "后来的决定", en: "Decided later" },
   erased: { zh: "抹去个人信息", en: "Personal values erased" },
+  rounded: { zh: "位置取整到约 1 公里", en: "Place rounded to about 1 km" },
   unread: { zh: "内容无法读出", en: "It could not be read" },
   taken: { zh: "已收下", en: "Taken" },
   refused: { zh: "未收下", en: "Refused" },

@@ -483,6 +483,7 @@ const en: Record<Key, string> = {
   "place.by_tag": "By tag, within {m} m · {at}",
   "place.finding": "Finding the place…",
   "place.none": "No position. Leave it out or scan a tag first.",
+  "place.rounded": "Rounded: within about {m} m · {at}",
   "place.take": "Take my place",
   "proof.do": "The draw fell on this item. Photograph it as it is, then record it as normal.",
   "proof.first": "Take a photo first.",

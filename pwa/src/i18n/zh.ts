@@ -476,6 +476,7 @@ export default {
   "place.by_tag": "标牌定位，误差 {m} 米 · {at}",
   "place.finding": "正在定位…",
   "place.none": "定不了位。可以不填，或先扫一个标牌。",
+  "place.rounded": "大致位置，误差约 {m} 米 · {at}",
   "place.take": "取当前位置",
   "proof.do": "这一项抽到了，请拍下现场，再记为正常。",
   "proof.first": "请先拍一张照片。",

@@ -60,6 +60,8 @@ test("a value is shown in words, never as its code", () => {
   expect(show(spec, "gone_since", 0)).not.toContain("gone_since");
   expect(show({ type: "yes_no" }, true, 0)).toBe("是");
   expect(show({ type: "duration" }, 90 * 60_000, 0)).toBe("1 小时 30 分钟");
+  const place = { lat: 39.91, lon: 116.4, accuracy_m: 1000, source: "gps", at: 0, rounded: true };
+  expect(show({ type: "place" }, place, 0)).toContain("大致位置，误差约 1000 米");
   expect(show({ type: "scan" }, "K3ZGJARZ", 0)).toBe("K3ZG-JARZ");
   expect(show({ type: "number", unit: "turn" }, 2, 0)).toBe("2 圈");
   expect(show({ type: "list", item: { type: "media" } }, [{}, {}], 0)).toBe("2 张照片");

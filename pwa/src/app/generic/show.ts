@@ -47,7 +47,7 @@ export function show(spec: FieldSpec | undefined, value: unknown, now: number): 
       return [String(value), spec?.unit === "turn" ? t("unit.turn") : spec?.unit].filter(Boolean).join(" ");
     case "place": {
       const place = value as Place;
-      return t(place.source === "tag" ? "place.by_tag" : "place.by_gps", {
+      return t(place.rounded ? "place.rounded" : place.source === "tag" ? "place.by_tag" : "place.by_gps", {
         m: Math.round(place.accuracy_m ?? 0),
         at: place.at ? when(place.at, now) : "",
       });
