@@ -57,7 +57,7 @@ def _wrongs(fields: Mapping[str, Field], values: Mapping[str, Any], whole: bool,
     for name in sorted(values):
         if name not in fields:
             yield _wrong(name, "flow.field_unknown")
-    for name in fields if whole else [name for name in fields if name in values]:
+    for name in fields if whole else _named(fields, values):
         field, value = fields[name], values.get(name)
         if value is None or (field.required and _is_empty(value)):
             if field.required and (whole or name in values) and shown(name, field):
@@ -85,21 +85,28 @@ def is_sealed(value: Any) -> bool:
 def media_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[str]:
     """The sha256 of every photo, voice or signature that these values name, in order, each once."""
     found: dict[str, None] = {}
-
-    def look(field: Field, value: Any) -> None:
-        if field.type in ("media", "signature") and isinstance(value, dict) and isinstance(value.get("sha256"), str):
-            found[value["sha256"]] = None
-        elif field.type == "list" and field.item and isinstance(value, list):
-            for entry in value:
-                look(field.item, entry)
-        elif field.type == "table" and isinstance(value, list):
-            for row in value:
-                for name, column in field.columns.items():
-                    look(column, row.get(name))
-
-    for name in [name for name in fields if name in values]:
-        look(fields[name], values[name])
+    for name in _named(fields, values):
+        _look(found, fields[name], values[name])
     return list(found)
+
+
+def _look(found: dict[str, None], field: Field, value: Any) -> None:
+    if field.type in ("media", "signature") and isinstance(value, dict) and isinstance(value.get("sha256"), str):
+        found[value["sha256"]] = None
+    elif field.type == "list" and field.item and isinstance(value, list):
+        for entry in value:
+            _look(found, field.item, entry)
+    elif field.type == "table" and isinstance(value, list):
+        for row in value:
+            for name, column in field.columns.items():
+                _look(found, column, row.get(name))
+
+
+def _named(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[str]:
+    """The form's fields that are given, in the form's order."""
+    if len(values) == 1:
+        return [name for name in values if name in fields]
+    return [name for name in fields if name in values]
 
 
 def _is_empty(value: Any) -> bool:

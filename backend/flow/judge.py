@@ -12,7 +12,7 @@ import msgspec
 
 from backend.flow import machine
 from backend.flow.actor import SERVER, Actor, actor, nobody
-from backend.flow.calendar import Rosters
+from backend.flow.calendar import Calendar, Rosters
 from backend.flow.kind import CompiledKind, compile_kind, unpack_source
 from backend.flow.machine import Env, View
 from backend.flow.notices import KIND as NOTICE
@@ -25,6 +25,8 @@ PLANT_KEY = f"plant/{PLANT}"
 CALENDAR_KEY = f"calendar/{CALENDAR}"
 SHARED = ("area", "limit", "kind", "roster")
 """Kinds whose documents are read as a whole and kept."""
+AROUND = frozenset({*SHARED, "plant", "calendar", "person"})
+"""Kinds whose documents make an `Env`."""
 NO_ROSTERS = Rosters()
 VIEWS_KEPT_MAX = 1_000
 """More than a bundle has documents, and little beside them."""
@@ -47,6 +49,8 @@ class FlowJudge:
         self._changed: set[str] = set()
         self._dropped: dict[str, int] = {}
         self._views: dict[str, tuple[Document, int, View]] = {}
+        self._envs: dict[tuple[str, CompiledKind], Env] = {}
+        self._envs_of: Docs | None = None
 
     # What sync asks.
 
@@ -61,17 +65,20 @@ class FlowJudge:
             return Parked("op.awaits_kind", {"kind": name, "version": version})
         if isinstance(op, New) and author != SERVER_AUTHOR and (name, version) in await self._retired_kinds(docs):
             return Refused("flow.kind_retired", {"kind": name, "version": version})
-        env = await self.env(docs, author, at, kind)
+        env = await self._env_of(docs, author, at, kind)
         env.op_id, env.unseen_stops = op_id, bool(stops.unseen)
-        env.uses = await self._uses(docs, kind, op, doc, env)
-        env.seen = self._view_at(kind, doc) if doc is not None else None
+        if kind.kind.uses:
+            env.uses = await self._uses(docs, kind, op, doc, env)
+        # A `set` reads a name or two, and the document is another one after it: those are looked up as they are needed.
+        env.seen = self._view_at(kind, doc) if doc is not None and not isinstance(op, Set) else None
         outcome = machine.judge(kind, doc.body if doc is not None else None, op, env)
         if isinstance(outcome, Change):
             for spawn in outcome.spawns:
                 spawn.version = self.newest(spawn.kind) or 1
-            if name in SHARED or name in ("plant", "calendar"):
+            if name in AROUND:
                 self._drop(op.doc)
-                self._changed.add(op.doc)
+                if name != "person":
+                    self._changed.add(op.doc)
                 if name == "kind" and isinstance(op, New):
                     self._learn(outcome.fields)
         return outcome
@@ -135,6 +142,8 @@ class FlowJudge:
         for key in keys:
             self._drop(key)
             self._changed.discard(key)
+        self._envs_of = None
+        self._envs.clear()
 
     # What others ask.
 
@@ -175,6 +184,27 @@ class FlowJudge:
         )
 
     # How it is found.
+
+    async def _env_of(self, docs: Docs, person: str, now: int, kind: CompiledKind) -> Env:
+        """As `env`, but asked for once in a bundle and its documents, until one of those that it is made of changes."""
+        if self._envs_of is not docs:
+            self._envs.clear()
+            self._envs_of = docs
+        held = self._envs.get((person, kind))
+        if held is None:
+            held = await self.env(docs, person, now, kind)
+            held.time = Calendar(held.calendar, held.plant)
+            if self._envs_of is docs:
+                self._envs[person, kind] = held
+        return Env(
+            actor=held.actor,
+            now=now,
+            plant=held.plant,
+            calendar=held.calendar,
+            rosters=held.rosters,
+            limits=held.limits,
+            time=held.time,
+        )
 
     def _learn(self, fields: Mapping[str, Any]) -> None:
         try:
@@ -327,6 +357,8 @@ class FlowJudge:
 
     def _drop(self, key: str) -> None:
         kind = key.partition("/")[0]
+        if kind in AROUND:
+            self._envs.clear()
         if kind in SHARED:
             self._dropped[kind] = time.monotonic_ns()
         match kind:

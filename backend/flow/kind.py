@@ -360,6 +360,15 @@ class CompiledKind:
         return msgspec.to_builtins(self.kind.checklist) if self.kind.checklist is not None else {}
 
     @cached_property
+    def editors(self) -> dict[str, list[Cel]]:
+        """The rules of which one must hold for whoever edits a field; fields that nobody may edit are not in it."""
+        found: dict[str, list[Cel]] = {}
+        for edit in self.kind.edit:
+            for name in dict.fromkeys(edit.fields):
+                found.setdefault(name, []).append(edit.who)
+        return found
+
+    @cached_property
     def asks_rosters(self) -> bool:
         """Whether some rule asks who is on duty."""
         return any("on_duty" in text for _, text, _ in rules(self.kind))

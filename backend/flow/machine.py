@@ -146,7 +146,7 @@ def _new(kind: CompiledKind, body: Body | None, op: New, env: Env) -> Outcome:
     writing = _writing(env, op)
     for name, text in spec.set.items():
         if not (env.actor.server and name in given):
-            fields[name] = _run(kind, text, "new", writing, seen)
+            fields[name] = run(kind, text, "new", writing, seen)
     fields = {name: value for name, value in fields.items() if value is not None}
     seen = _begun(kind, op, fields)
     _who(kind, spec, "new", env, seen, "new")
@@ -163,16 +163,16 @@ def _begun(kind: CompiledKind, op: New, fields: dict[str, Any]) -> View:
 
 
 def _set(kind: CompiledKind, body: Body, op: Set, env: Env) -> Outcome:
-    before = env.seen or view(kind, op.doc, body)
+    before = Glance(kind, op.doc, body)
     for name in sorted(op.fields):
         if name not in kind.kind.fields:
             raise _refuse("flow.field_unknown", field=name)
-        edits = [edit for edit in kind.kind.edit if name in edit.fields]
-        if not edits:
+        rules = kind.editors.get(name)
+        if rules is None:
             raise _refuse("flow.field_readonly", field=name)
-        if not env.actor.server and not any(_holds(kind, edit.who, "doc", env, before) for edit in edits):
+        if not env.actor.server and not any(_holds(kind, rule, "doc", env, before) for rule in rules):
             raise _refuse("flow.not_allowed", what=name)
-    _form(kind, kind.kind.fields, op.fields, False, "doc", env, {**before, **op.fields})
+    _form(kind, kind.kind.fields, op.fields, False, "doc", env, Glance(kind, op.doc, body, op.fields))
     _sealed(kind.kind.fields, op.fields)
     return Change(fields=dict(op.fields), media=form.media_of(kind.kind.fields, op.fields))
 
@@ -221,14 +221,14 @@ def _act(kind: CompiledKind, body: Body, op: Act, env: Env) -> Outcome:
     _needs(kind, spec.needs, where, env, before, input=asked)
     to = _target(kind, spec.to, where, env, before, asked)
     writing = _writing(env, op)
-    written = {field: _run(kind, text, where, writing, before, input=asked) for field, text in spec.set.items()}
+    written = {field: run(kind, text, where, writing, before, input=asked) for field, text in spec.set.items()}
     for field, value in written.items():
         spec_of = kind.kind.fields.get(field)
         if spec_of is None or (value is not None and form.wrong_value(field, spec_of, value)):
             raise _refuse("flow.rule_failed")
     items: dict[str, dict[str, Any]] = {}
     for set_name, parts in spec.add.items():
-        item = {part: _run(kind, text, where, writing, before, input=asked) for part, text in parts.items()}
+        item = {part: run(kind, text, where, writing, before, input=asked) for part, text in parts.items()}
         items[set_name] = {ids.spawned(env.op_id, set_name): {part: value for part, value in item.items() if value is not None}}
     media = form.media_of(spec.input, given)
     after = {**before, **written, "status": to or status}
@@ -268,7 +268,7 @@ def _wait_for_uses(kind: CompiledKind, env: Env, seen: View, given: Mapping[str,
 
 def _sealed(fields: Mapping[str, Field], values: Mapping[str, Any]) -> None:
     """What is personal comes sealed, or it would stand in the ledger in clear for good."""
-    for name in sorted(values):
+    for name in sorted(values) if len(values) > 1 else values:
         field = fields.get(name)
         if field is not None and field.personal and values[name] is not None and not form.is_sealed(values[name]):
             raise _refuse("flow.field_unsealed", field=name)
@@ -317,27 +317,27 @@ def _needs(kind: CompiledKind, needs: list[Rule], where: str, env: Env, seen: Vi
 
 
 def _params(kind: CompiledKind, rule: Rule, where: str, env: Env, seen: View, **more: Any) -> dict[str, Any]:
-    return {name: _run(kind, text, where, env, seen, **more) for name, text in rule.params.items()}
+    return {name: run(kind, text, where, env, seen, **more) for name, text in rule.params.items()}
 
 
 def _follow(kind: CompiledKind, spec: Does, where: str, env: Env, seen: View, change: Change, **more: Any) -> Change:
     """What the op brings about elsewhere."""
     for spawn in spec.spawn:
         if _when(kind, spawn.when, where, env, seen, **more):
-            fields = {name: _run(kind, text, where, env, seen, **more) for name, text in spawn.fields.items()}
+            fields = {name: run(kind, text, where, env, seen, **more) for name, text in spawn.fields.items()}
             change.spawns.append(Spawn(spawn.name, spawn.kind, {name: value for name, value in fields.items() if value is not None}))
     for act in spec.acts:
         if _when(kind, act.when, where, env, seen, **more):
-            doc = _run(kind, act.doc, where, env, seen, **more)
-            given = {name: _run(kind, text, where, env, seen, **more) for name, text in act.input.items()}
+            doc = run(kind, act.doc, where, env, seen, **more)
+            given = {name: run(kind, text, where, env, seen, **more) for name, text in act.input.items()}
             if not isinstance(doc, str):
                 raise _refuse("flow.rule_failed")
             given = {name: value for name, value in given.items() if value is not None}
             change.acts.append(FollowAct(act.name, doc, act.transition, given))
     for tell in spec.tell:
         if _when(kind, tell.when, where, env, seen, **more):
-            who = _run(kind, tell.who, where, env, seen, **more)
-            params = {name: _run(kind, text, where, env, seen, **more) for name, text in tell.params.items()}
+            who = run(kind, tell.who, where, env, seen, **more)
+            params = {name: run(kind, text, where, env, seen, **more) for name, text in tell.params.items()}
             for one in who if isinstance(who, list) else [who]:
                 if isinstance(one, str):
                     change.tells.append(Tell(one, tell.what, params))
@@ -349,14 +349,10 @@ def _when(kind: CompiledKind, text: str | None, where: str, env: Env, seen: View
 
 
 def _holds(kind: CompiledKind, text: str, where: str, env: Env, seen: View, **more: Any) -> bool:
-    value = _run(kind, text, where, env, seen, **more)
+    value = run(kind, text, where, env, seen, **more)
     if not isinstance(value, bool):
         raise RuleFailed(why="type")
     return value
-
-
-def _run(kind: CompiledKind, text: str, where: str, env: Env, seen: View, **more: Any) -> Any:
-    return run(kind, text, where, env, seen, **more)
 
 
 def run(kind: CompiledKind, text: str, where: str, env: Env, seen: Mapping[str, Any], *, _inside: tuple[str, ...] = (), **more: Any) -> Any:
@@ -375,10 +371,10 @@ def run(kind: CompiledKind, text: str, where: str, env: Env, seen: Mapping[str, 
                         held = env.computed[id(seen), name] = (seen, value)
                     return held[1]
                 return seen[name]
+            case "actor":
+                return _by(env) if name == "id" else getattr(env.actor, name)
             case "input" | "item":
                 return more[root].get(name)
-            case "actor":
-                return {"id": _by(env), "roles": env.actor.roles, "server": env.actor.server}[name]
             case "uses":
                 return env.uses.get(name)
             case "plant":
@@ -426,6 +422,24 @@ def view(kind: CompiledKind, key: str, body: Body) -> View:
         ordered = sorted(entries.items(), key=lambda i: (i[1][1], i[1][2], i[0])) if entries else ()
         seen[set_name] = [{**blank, "by": None, "at": None, **entry[0], "id": item_id} for item_id, entry in ordered]
     return seen
+
+
+class Glance(View):
+    """A view that looks up a name when it is first asked for, by `[]` alone; `over` stands over the document's fields."""
+
+    def __init__(self, kind: CompiledKind, key: str, body: Body, over: Mapping[str, Any] | None = None) -> None:
+        super().__init__(over or {})
+        self._of = kind, key, body
+
+    def __missing__(self, name: str) -> Any:
+        kind, key, body = self._of
+        if name in kind.kind.fields:
+            entry = body["fields"].get(name)
+            found = entry[0] if entry else None
+        else:
+            found = view(kind, key, body)[name]
+        self[name] = found
+        return found
 
 
 def computed(kind: CompiledKind, seen: View, env: Env) -> dict[str, Any]:

@@ -117,11 +117,11 @@ async def take_bundle(opened: Opened, taking: Taking, revocations: Revocations, 
     fresh = [one for one in opened.said if one.n > have and one.id not in known]
     retired = known_device is not None and known_device.retired_at is not None
     await taking.read_ahead([one.op for one in fresh if one.op is not None])
-    queue_revoked = retired or revocations.device(queue)
+    prover = _Prover(opened, revocations, retired or revocations.device(queue))
     for one in fresh:
         if one.op is not None:
             one.person = one.op.author if isinstance(one.op.author, str) else await _anonymous(one.op.author, taking)
-            _prove(one, one.op, opened, revocations, queue_revoked)
+            one.unproven, one.why_unproven = prover.doubt(one.person, one.op)
             one.receipt = opened.receipts.get(one.id)
     for one in opened.said:
         stands = known.get(one.id)
@@ -180,15 +180,32 @@ async def _anonymous(author: Sealed, taking: Taking) -> str:
         return ""
 
 
-def _prove(one: Said, op: Op, opened: Opened, revocations: Revocations, queue_revoked: bool) -> None:
-    """Find out whether it is proven who speaks."""
-    one.unproven = one.why_unproven = ""
-    if queue_revoked or revocations.device(op.device):
-        one.unproven, one.why_unproven = "device.revoked", "revoked"
-    elif revocations.person(one.person):
-        one.unproven, one.why_unproven = "author.unproven", "revoked"
-    elif not any(since <= op.at < until for since, until in opened.proofs.get((one.person, op.device), ())):
-        one.unproven, one.why_unproven = "author.unproven", "token"
+class _Prover:
+    """Knows of a bundle's ops whether it is proven who speaks. Revocations are looked up once for each speaker of the bundle."""
+
+    def __init__(self, opened: Opened, revocations: Revocations, queue_revoked: bool) -> None:
+        self._proofs = opened.proofs
+        self._revocations = revocations
+        self._queue_revoked = queue_revoked
+        self._revoked: dict[tuple[str, int], str] = {}
+
+    def doubt(self, person: str, op: Op) -> tuple[str, str]:
+        """The code under which the op waits, and why; both empty where it is proven."""
+        who = (person, op.device)
+        revoked = self._revoked.get(who)
+        if revoked is None:
+            revoked = self._revoked[who] = self._look_up(*who)
+        if revoked:
+            return revoked, "revoked"
+        for since, until in self._proofs.get(who, ()):
+            if since <= op.at < until:
+                return "", ""
+        return "author.unproven", "token"
+
+    def _look_up(self, person: str, device: int) -> str:
+        if self._queue_revoked or self._revocations.device(device):
+            return "device.revoked"
+        return "author.unproven" if self._revocations.person(person) else ""
 
 
 def _proofs(bundle: Bundle, keys: Keys) -> dict[tuple[str, int], list[tuple[int, int]]]:

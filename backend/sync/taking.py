@@ -22,6 +22,10 @@ from backend.sync.op import ITEMS_IN_SET_MAX, Act, Add, Malformed, New, Op, Seal
 DEPTH_MAX = 8
 """How many ops may follow from one another."""
 
+STOPPING = (Act, Add)
+"""What may stop something."""
+NO_STOPS = StopFacts()
+
 log = logging.getLogger("anlu.sync")
 _json = msgspec.json.Encoder()
 
@@ -294,8 +298,10 @@ class Taking:
             said.marks = [*said.marks, "clock_suspect"]
         if said.unproven:
             said.marks = [*said.marks, f"unproven:{said.unproven}:{said.why_unproven}"]
-        await self._settle("op", said, *await self._decide(said))
-        await self._release()
+        outcome, awaits = await self._decide(said)
+        await self._settle("op", said, outcome, awaits)
+        if self._freed:
+            await self._release()
 
     async def again(self, queue: int, n: int, op: str, at: int) -> None:
         """An op that the ledger has takes this number too."""
@@ -417,7 +423,7 @@ class Taking:
         assert op is not None
         said.unseen = []
         doc = self.batch.docs[op.doc] if op.doc in self.batch.docs else await self.get(op.doc)
-        stop = isinstance(op, Act | Add) and doc is not None and self.judge.is_stop(op, doc)
+        stop = isinstance(op, STOPPING) and doc is not None and self.judge.is_stop(op, doc)
         if said.unproven and not stop:
             why = {"why": said.why_unproven} if said.why_unproven else {}
             return Parked(said.unproven, why), op.doc if doc is None and isinstance(op, Act | Add) else None
@@ -437,7 +443,7 @@ class Taking:
             held = doc.body["sets"].get(op.set, {})
             if len(held) >= ITEMS_IN_SET_MAX and op.item_id not in held:
                 return Refused("op.set_full", {"set": op.set, "limit": ITEMS_IN_SET_MAX}), None
-        facts = StopFacts(said.unseen)
+        facts = StopFacts(said.unseen) if said.unseen else NO_STOPS
         try:
             outcome = await self.judge.judge(op, said.id, doc, self, at=said.at, author=said.person, stops=facts)
         except FAILURES:
@@ -457,13 +463,11 @@ class Taking:
         op = said.op
         batch = self.batch
         batch.seq += 1
-        entry = Entry(batch.seq, what, batch.now, said.id, said.queue, said.n)
-        if what == "op":
-            entry.data = said.data
+        data = said.data if what == "op" else None
         if op is None:
-            entry.device = said.queue
+            entry = Entry(batch.seq, what, batch.now, said.id, said.queue, said.n, said.queue, data=data)
         else:
-            entry.device, entry.author, entry.doc, entry.e = op.device, _author(op), op.doc, said.e
+            entry = Entry(batch.seq, what, batch.now, said.id, said.queue, said.n, op.device, _author(op), op.doc, said.e, data=data)
         verdict = Verdict(said.id, said.n, entry.seq, "ok")
         match outcome:
             case Change():
@@ -489,10 +493,10 @@ class Taking:
                 self.parked.append(Accepted(entry.seq, op, said.id, said.person, said.at, op.doc, named, {}, not said.unproven))
         entry.state, entry.code = verdict.state, verdict.code
         entry.params = _text(verdict.params) if verdict.params else None
-        entry.mark = " ".join(said.marks) or None
-        self._append(entry)
         if said.marks:
+            entry.mark = " ".join(said.marks)
             self._marks[said.id] = said.marks
+        self._append(entry)
         self.latest[said.id] = verdict
         if what == "verdict":
             batch.told.add(said.queue)
@@ -502,16 +506,16 @@ class Taking:
             return
         if isinstance(outcome, Change) and op is not None:
             await self._move(op, entry.seq)
-            await self._follow(said, op, outcome, depth)
+            # A fact by itself brings nothing about.
+            if not isinstance(op, Set) or outcome.spawns or outcome.acts:
+                await self._follow(said, op, outcome, depth)
         elif isinstance(outcome, Refused) and isinstance(op, Act) and said.unseen:
             await self._notify(said.id, NotStarted(op, outcome.code, said.at), depth)
 
     def _apply(self, said: Said, op: Op, change: Change, seq: int) -> bytes:
         """Change the document as the op says; the patch that says what has changed."""
         e, device = said.e, said.clock_device
-        items: dict[str, dict[str, Any]] = {}
-        for name, put in change.items.items():
-            items[name] = {item_id: merge.stamp(item, op.author, said.at) for item_id, item in put.items()}
+        items = {name: {i: merge.stamp(item, op.author, said.at) for i, item in put.items()} for name, put in change.items.items()}
         self.touched.add(op.doc)
         if op.doc.startswith("kind/"):
             self.batch.newest.clear()
@@ -560,7 +564,11 @@ class Taking:
         for shape in before - after:
             self._trail.append((shape, seq, key, 2))
             self._came[shape, key] = False
-        self.batch.changed |= before | after
+        changed = self.batch.changed
+        if not changed >= before:
+            changed |= before
+        if after is not before:
+            changed |= after
 
     async def _follow(self, said: Said, op: Op, change: Change, depth: int) -> None:
         """What an accepted op brings about: documents and acts by the server, a parked op decided, others that waited for this one."""
