@@ -4,7 +4,7 @@
     device      the body proves itself (push: signature, certificate, tokens; media that an op awaits)
     operator    asked from the server's own machine, or with the operator's token (metrics)
     session     somebody is signed in on this phone
-    <cap>       somebody is signed in who holds this capability somewhere; the handler asks about the place
+    <cap>       somebody is signed in who holds this capability somewhere; the handler asks about the place. `a or b`: one of these
 
 Capabilities come from the roles in a person's document and the plant's role table, which the flow reads; the app hands that in as `People`.
 """
@@ -81,6 +81,11 @@ class People(Protocol):
         ...
 
 
+def capabilities(who: str) -> list[str]:
+    """The capabilities that a route's `who` names, of which one is enough."""
+    return who.split(" or ")
+
+
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let through whom the route serves. Default deny. Puts the `Principal` where `sessions.provide_principal` finds it."""
     # A page of another site has nothing to say here, not even a wrong password. Browsers add this header; nobody else needs to.
@@ -96,7 +101,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     connection.state.principal = principal
     if who != SESSION:
         standing = await auth.standing(principal.person)
-        if not standing.has(who):
+        if not any(standing.has(cap) for cap in capabilities(who)):
             raise Refusal("auth.forbidden")
 
 

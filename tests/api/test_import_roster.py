@@ -134,6 +134,31 @@ async def test_the_template_has_examples_and_lists_the_shifts_and_people(admin: 
     assert {"白班", "夜班", "LG", "10318", "点检员"} <= listed
 
 
-async def test_who_may_not_manage_people_brings_no_roster(plant: Plant) -> None:
+async def test_a_supervisor_brings_the_roster_of_the_own_area_and_no_other_s(plant: Plant) -> None:
     supervisor = Desk(await plant.phone().sign_in("supervisor"))
-    assert await supervisor.code("roster", text(HEAD, [DAY, "白班", "LG", "点检员", "10318"])) == "auth.forbidden"
+    rows: list[list[Any]] = [[DAY, "白班", area, "点检员", "10318"] for area in ("LG", "MQ", None)]
+    assert await supervisor.errors("roster", xlsx(HEAD, *rows)) == {"C3": "import.not_yours", "C4": "import.not_yours"}
+    await supervisor.take_in("roster", xlsx(HEAD, rows[0]))
+    assert await on_duty(plant, "inspector", area_id("steelmaking"), DAY, 10) == [person_id("inspector")]
+    exported = (await supervisor.file("roster", "export.csv")).decode("utf-8-sig").splitlines()[1:]
+    assert {line.split(",")[2] for line in exported} == {"LG"}
+
+
+async def test_a_row_without_people_empties_its_cell(plant: Plant, admin: Desk) -> None:
+    await admin.take_in("roster", text(HEAD, [DAY, "白班", "LG", "点检员", "10318"], [DAY, "夜班", "LG", "点检员", "10318"]))
+    cleared = text(HEAD, [DAY, "白班", "LG", "点检员", "-"])
+    report = await admin.check("roster", cleared)
+    assert [(c["column"], c["before"], c["after"]) for c in report["changes"]] == [("persons", "10318", "")]
+    await admin.take_in("roster", cleared)
+    assert await on_duty(plant, "inspector", area_id("steelmaking"), DAY, 10) == []
+    assert await on_duty(plant, "inspector", area_id("steelmaking"), DAY, 22) == [person_id("inspector")]
+    before = await entries(plant)
+    await admin.take_in("roster", cleared)
+    assert await entries(plant) == before
+    # An emptied cell goes out as no row at all, so that what goes out can come in again.
+    assert f"{DAY},白班,LG" not in (await admin.file("roster", "export.csv")).decode("utf-8-sig")
+
+
+async def test_who_supervises_nobody_brings_no_roster(plant: Plant) -> None:
+    inspector = Desk(await plant.phone().sign_in("inspector"))
+    assert await inspector.code("roster", text(HEAD, [DAY, "白班", "LG", "点检员", "10318"])) == "auth.forbidden"

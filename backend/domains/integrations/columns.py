@@ -22,7 +22,8 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
     `ref` is the key of a document of the kind `of`, `refs` several with semicolons between, at most `max`; `roles` is `role@area; …`;
     `username` and `password` are an account and no part of the document.
     `field`: the field it fills, `map.entry` inside one (its own name where it is not said). `by`: the transition that changes it later;
-    `fixed`: nothing does. `together`: columns that are filled in too where this one is.
+    `fixed`: nothing does. `empties`: though it must be filled in, a lone dash empties it. `together`: columns that are filled in too where
+    this one is.
     """
 
     type: ColumnType
@@ -33,6 +34,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
     field: str = ""
     by: str = ""
     fixed: bool = False
+    empties: bool = False
     of: str = ""
     source: Literal["", "equipment_types", "shifts"] = ""
     together: list[str] = []
@@ -49,8 +51,8 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"also_by": "with"}):
     """What one kind's documents look like as rows. `key`: the column that tells which document a row is about, together with those in
     `with`. `lines`: rows are not documents but lines of this set in them; see the module `lines`. `cap`: the capability that importing and
-    exporting need; where the column `area` is, or on the whole plant where a table has none. `order`: which comes first, since a row may
-    name what another table brings."""
+    exporting need (`a or b`: one of these); where the column `area` is, or on the whole plant where a table or a row has none. `order`:
+    which comes first, since a row may name what another table brings."""
 
     kind: str
     cap: str

@@ -45,7 +45,11 @@ def held(table: Table, views: Sequence[View], areas: Mapping[str, str]) -> dict[
         for line in view.get(table.lines) or []:
             if view["from"] <= line["date"] <= view["until"]:
                 fields = {"role": view["role"], "area": view.get("area"), **{name: line.get(name) for name in ("date", "shift", "persons")}}
-                found[spelling_of(table, {**fields, "area": areas.get(view.get("area") or "")})] = [Held(line["id"], 0, fields)]
+                spelling = spelling_of(table, {**fields, "area": areas.get(view.get("area") or "")})
+                if fields["persons"]:
+                    found[spelling] = [Held(line["id"], 0, fields)]
+                else:
+                    found.pop(spelling, None)  # emptied: as if nothing had ever been said of it
     return found
 
 
@@ -64,5 +68,5 @@ def ops(
             all_known.append(sheet)
             fields = {"role": sheet.role, "from": sheet.first, "until": sheet.last} | ({"area": sheet.area} if sheet.area else {})
             yield step, New(0, 0, 0, author, f"{table.kind}/{sheet.id}", version, fields)
-        item = {name: line[name] for name in ("date", "shift", "persons")}
+        item: dict[str, Any] = {name: line[name] for name in ("date", "shift", "persons") if name in line}
         yield step, Add(0, 0, 0, author, f"{table.kind}/{sheet.id}", table.lines, new_id(), item)

@@ -213,7 +213,7 @@ def _read(
                     wrong(number, name, "import.cell_error", text=value)
                     continue
                 if value in DASHES:
-                    if column.required or column.fixed or column.account:
+                    if (column.required and not column.empties) or column.fixed or column.account:
                         wrong(number, name, "import.required")
                     else:
                         given[name] = Cleared()
@@ -476,6 +476,8 @@ def _step(table: Table, kind: CompiledKind, world: World, row: _Row, wrong: Wron
     if not _allowed(table, world, row):
         wrong(row.number, table.area or table.key, "import.not_yours")
         return None
+    if row.held is None and any(table.columns[name].empties and isinstance(value, Cleared) for name, value in row.given.items()):
+        return None  # empty already
     account = _account(table, world, row, wrong)
     fields: dict[str, Any] = {}
     acts: dict[str, dict[str, Any]] = {}
@@ -535,7 +537,7 @@ def _allowed(table: Table, world: World, row: _Row) -> bool:
     areas = [row.held.fields.get(table.area)] if row.held is not None else []
     if isinstance(row.given.get(table.area), str):
         areas.append(row.given[table.area])
-    return bool(areas) and all(world.may(area) for area in areas)
+    return all(world.may(area) for area in areas or [None])
 
 
 def _account(table: Table, world: World, row: _Row, wrong: Wrong) -> Account | None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from backend.auth.permissions import capabilities
 from backend.auth.service import Auth
 from backend.auth.sessions import Principal
 from backend.domains.integrations import lines, writer
@@ -284,12 +285,13 @@ class Imports:
 
     async def _may(self, table: Table, principal: Principal) -> None:
         standing = await self._auth.standing(principal.person)
-        if not table.area and "*" not in standing.caps.get(table.cap, []):
+        if not table.area and not any("*" in standing.caps.get(cap, []) for cap in capabilities(table.cap)):
             raise Refusal("import.whole_plant")
 
     async def _world(self, tx: Tx, table: Table, principal: Principal, lang: str) -> World:
         docs = TxDocs(tx)
-        caps = (await self._judge.actor(docs, principal.person)).caps.get(table.cap, [])
+        held_caps = (await self._judge.actor(docs, principal.person)).caps
+        areas = {area for cap in capabilities(table.cap) for area in held_caps.get(cap, [])}
         held: dict[str, list[Held]] = {}
         field, _ = table.field(table.key)
         for one in await self._held(await docs.all(table.kind)) if not table.lines else ():
@@ -311,7 +313,7 @@ class Imports:
         if any(column.account for column in table.columns.values()):
             accounts = {row["person"]: row["username"] for row in await tx.all("SELECT person, username FROM account")}
         known = {"equipment_types": self._equipment_types(), "shifts": await self._shifts(docs)}
-        return World(held, refs, lambda area: "*" in caps or area in caps, known, accounts, keys, lang)
+        return World(held, refs, lambda area: "*" in areas or area in areas, known, accounts, keys, lang)
 
     async def _views(self, docs: TxDocs, table: Table) -> list[View]:
         """The documents of the table's kind as rules see them."""

@@ -25,7 +25,7 @@ export const SECTIONS: Section[] = [
   { name: "roster", icon: "grid", to: "/desk/roster" },
   { name: "devices", icon: "phone", to: "/desk/devices", for: ["manage_people"] },
   { name: "ledger", icon: "list", to: "/desk/ledger", for: ["read_all"] },
-  { name: "import", icon: "swap", to: "/desk/import", for: ["manage_people", "manage_equipment", "manage_plant"] },
+  { name: "import", icon: "swap", to: "/desk/import", for: ["manage_people", "manage_equipment", "manage_plant", "supervise"] },
 ];
 
 /** `Me.has` without an area: held on the whole plant. Here it counts where it is held anywhere. */

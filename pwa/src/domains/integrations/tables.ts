@@ -8,20 +8,23 @@ import { useCore } from "../../app/use";
 
 export interface TableOf {
   name: string;
-  cap: string;
+  /** one of these, on the whole plant; `anywhere`: in some area, and then for what lies there */
+  caps: string[];
+  anywhere?: boolean;
   icon: IconName;
   title: Text;
 }
 
 /** In the order in which a new plant needs them: a machine names its area, a person the areas of their roles. */
 export const TABLES: TableOf[] = [
-  { name: "areas", cap: "manage_plant", icon: "area", title: "me.areas" },
-  { name: "machines", cap: "manage_equipment", icon: "crane", title: "machines.title" },
-  { name: "people", cap: "manage_people", icon: "people", title: "me.people" },
-  { name: "roster", cap: "manage_people", icon: "clock", title: "duty.rosters" },
+  { name: "areas", caps: ["manage_plant"], icon: "area", title: "me.areas" },
+  { name: "machines", caps: ["manage_equipment"], anywhere: true, icon: "crane", title: "machines.title" },
+  { name: "people", caps: ["manage_people"], icon: "people", title: "me.people" },
+  { name: "roster", caps: ["manage_people", "supervise"], anywhere: true, icon: "clock", title: "duty.rosters" },
 ];
 
-export const mine = (me: Me | null): TableOf[] => TABLES.filter((one) => me?.has(one.cap) === true);
+export const mine = (me: Me | null): TableOf[] =>
+  TABLES.filter((one) => one.caps.some((cap) => (one.anywhere ? (me?.caps[cap]?.length ?? 0) > 0 : me?.has(cap) === true)));
 
 interface Said {
   code: string;
