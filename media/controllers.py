@@ -5,15 +5,18 @@
     HEAD    /api/media/uploads/<id>       Upload-Offset: how far it is
     PATCH   /api/media/uploads/<id>       bytes at Upload-Offset → 204; the last one answers once the photo is checked and stored
     DELETE  /api/media/uploads/<id>       give it up
+    POST    /api/media/carried            a whole photo out of a phone's outbox file, as a JWE for the server (application/jose) or in clear
     GET     /api/media/<sha256>/<original|screen|thumb>
 
 A refusal's code stands in the body, and in the header `Anlu-Code` too, because the answer to a HEAD has no body.
 """
 
+import asyncio
 import base64
 import binascii
 import functools
-from collections.abc import Awaitable, Callable
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -24,6 +27,7 @@ from litestar.response import Stream
 
 from backend.auth.permissions import ANYONE, DEVICE, SESSION
 from backend.auth.sessions import Principal
+from backend.auth.tokens import BadToken, Keys
 from backend.kernel.errors import Refusal
 from media import check
 from media.intake import CHECKSUMS, Media, Upload
@@ -32,6 +36,8 @@ VERSION = "1.0.0"
 UPLOADS = "/api/media/uploads"
 PATCH_TYPE = "application/offset+octet-stream"
 DIGITS_MAX = 16
+CARRIED_BYTES_MAX = check.BYTES_MAX * 4 // 3 + 10_000
+"""A photo as a compact JWE."""
 HEX = frozenset("0123456789abcdef")
 
 Asking = Request[Any, Any, Any]
@@ -124,6 +130,29 @@ async def end(request: Asking, upload_id: FromPath[str]) -> Response[None]:
     return Response(None, status_code=204)
 
 
+@post("/api/media/carried", who=SESSION, status_code=204, request_max_body_size=CARRIED_BYTES_MAX)
+async def carried(request: Asking) -> None:
+    """Take a photo that somebody else's phone could not send and gave out as a file, in one piece. An op has to await it: whoever carries
+    it gains no right to it."""
+    data = await request.body()
+    if request.headers.get("content-type", "").partition(";")[0].strip() == "application/jose":
+        try:
+            data = await asyncio.to_thread(_keys(request).open_jose, data.decode("ascii"))
+        except (BadToken, ValueError):
+            raise Refusal("sync.sealed_bundle") from None
+    media_type = check.sniff(data[: check.HEAD_BYTES])
+    if media_type is None:
+        raise Refusal("media.not_an_image")
+    media = _media(request)
+    sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+    upload = await media.create(sha256, media_type, len(data), None)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield data
+
+    await media.append(upload.id, 0, whole(), len(data), None)
+
+
 @get("/api/media/{sha256:str}/{variant:str}", who=SESSION)
 async def read(request: Asking, sha256: FromPath[str], variant: FromPath[str], principal: NamedDependency[Principal]) -> Stream:
     """A photo, for whoever may read a document that names it."""
@@ -142,12 +171,17 @@ async def read(request: Asking, sha256: FromPath[str], variant: FromPath[str], p
     )
 
 
-ROUTES = [options, create, look, append, end, read]
+ROUTES = [options, create, look, append, end, carried, read]
 
 
 def _media(request: Asking) -> Media:
     media: Media = request.app.state["media"]
     return media
+
+
+def _keys(request: Asking) -> Keys:
+    keys: Keys = request.app.state["auth"].keys
+    return keys
 
 
 def _progress(upload: Upload) -> dict[str, str]:

@@ -29,6 +29,7 @@ WALKS = {
     "administrator": {
         *("today", "alarms", "tasks", "me", "outbox", "devices", "import", "scan", "tag", "bind", "labels", "machine", "clear", "rounds"),
         *(
+            "take-in",
             "round",
             "duty",
             "hazards",
@@ -146,6 +147,7 @@ def test_the_screens_before_the_work_and_of_an_administrator_are_clean(held: Pho
             "/outbox",
             "/devices",
             "/import",
+            "/take-in",
             "/scan",
             "/t/00000000",
             "/t/00000000/bind",

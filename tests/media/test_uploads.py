@@ -7,7 +7,10 @@ import threading
 import time
 
 import pytest
+from joserfc import jwe
+from joserfc.jwk import ECKey
 
+from backend.auth.tokens import Keys
 from tests.media.conftest import Phone, Server, Start, name, photo
 
 
@@ -34,6 +37,32 @@ def test_a_photo_sent_in_one_piece_is_stored_checked_and_served(server: Server, 
         assert int(served.headers["content-length"]) == len(served.content)
     assert evidence(server, content) == content
     assert list((server.folder / "media" / "uploads").iterdir()) == []
+
+
+def test_a_photo_carried_in_a_file_is_taken_once_where_an_op_awaits_it_sealed_or_in_clear(server: Server, phone: Phone) -> None:
+    keys = Keys(server.folder / "keys", 0)
+    [to] = [key for key in keys.jwks()["keys"] if key["use"] == "enc"]
+    header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": to["kid"]}
+    jose = {"Content-Type": "application/jose"}
+    for seed, sealed in ((71, True), (72, False)):
+        content = photo(seed=seed)
+        given = jwe.encrypt_compact(header, content, ECKey.import_key(to), algorithms=["ECDH-ES", "A256GCM"]) if sealed else content
+
+        def carry(given: str | bytes = given, sealed: bool = sealed) -> tuple[int, str]:
+            answer = phone.http.post("/api/media/carried", content=given, headers=jose if sealed else {})
+            return answer.status_code, "" if answer.status_code == 204 else answer.json()["code"]
+
+        # Whoever carries it may not make it theirs by bringing it: it waits for the op that names it.
+        assert carry() == (401, "media.not_awaited")
+        name(server.folder, content)
+        assert carry() == (204, "")
+        assert evidence(server, content) == content
+        assert carry() == (409, "media.already_here")
+    answer = phone.http.post("/api/media/carried", content="a.b.c.d.e", headers=jose)
+    assert (answer.status_code, answer.json()["code"]) == (400, "sync.sealed_bundle")
+    answer = phone.http.post("/api/media/carried", content=b"no photo")
+    assert (answer.status_code, answer.json()["code"]) == (422, "media.not_an_image")
+    assert server.phone(None).http.post("/api/media/carried", content=photo()).status_code == 401
 
 
 def test_the_server_says_what_it_can_do(phone: Phone) -> None:

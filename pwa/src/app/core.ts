@@ -1045,6 +1045,14 @@ export function createCore(given: Partial<World> = {}): Core {
       await readUploads();
     },
     exportQueue: () => exported(db, wall()),
+    takeIn: async (file, heard) => {
+      const { carry, readCargo } = await import("../sync/carry");
+      const cargo = readCargo(await file.text());
+      heard(cargo, []);
+      const fetch: Fetch = (path, init) => world.fetch(`${world.origin}${path}`, init);
+      for await (const results of carry({ fetch, headers: named(mine()) }, cargo)) heard(cargo, results);
+      soon(0);
+    },
     syncNow,
     sync,
     storage,

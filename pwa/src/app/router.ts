@@ -21,6 +21,7 @@ export const routes: RouteRecordRaw[] = [
   { path: "/me", name: "me", component: () => import("./screens/Me.vue"), meta: { bar: true } },
   { path: "/outbox", name: "outbox", component: () => import("./screens/Outbox.vue") },
   { path: "/devices", name: "devices", component: () => import("./screens/Devices.vue") },
+  { path: "/take-in", name: "take-in", component: () => import("./screens/TakeIn.vue") },
   { path: "/import", name: "import", component: () => import("../domains/integrations/Import.vue") },
   { path: "/scan", name: "scan", component: () => import("../scan/Scan.vue") },
   { path: "/t/:code", name: "tag", component: () => import("../scan/Door.vue") },

@@ -1,6 +1,7 @@
 // The door between the phone's data (core.ts) and its screens. Screens know nothing of ops, clocks or IndexedDB.
 import type { ComputedRef, Ref, ShallowRef } from "vue";
 import type { PhotoOf } from "../media/named";
+import type { Cargo, Carried } from "../sync/carry";
 
 export type Lang = "zh" | "en";
 export type Label = { zh: string; en: string };
@@ -183,6 +184,11 @@ export interface Core {
   /** the worker has read a refusal and is done with it */
   dismiss(op: string): Promise<void>;
   exportQueue(): Promise<Blob>;
+  /**
+   * Brings another phone's outbox file to the server; `heard` is called first with nothing, then with each result. Throws AppError `file.not_ours`,
+   * `file.damaged`, `file.newer`, `net.offline`: whatever came before it stands, and the file may be taken in again.
+   */
+  takeIn(file: Blob, heard: (from: Cargo, results: Carried[]) => void): Promise<void>;
   syncNow(): Promise<void>;
   sync: Ref<SyncState>;
   storage: Ref<StorageState>;

@@ -331,7 +331,9 @@ export async function dismiss(db: DeviceDb, op: string): Promise<void> {
   else if (row?.state === "accepted") await db.ops.update(op, { dismissed: 1 });
 }
 
-/** Everything unsent as a file for the administrator: signed bundles, readable by the server alone where its key is known. */
+/**
+ * Everything unsent as a file that another phone takes in (carry.ts): signed bundles and photos, readable by the server alone where its key is known.
+ */
 export async function exported(db: DeviceDb, now: number): Promise<Blob> {
   const keys = (await db.read("keys")) ?? [];
   const bundles: unknown[] = [];
@@ -339,13 +341,13 @@ export async function exported(db: DeviceDb, now: number): Promise<Blob> {
     for (let have = device.acked; ; ) {
       const next = await part(db, device, have);
       if (!next) break;
-      if (next.what === "ops") bundles.push(await carried(next, keys));
+      if (next.what === "ops") bundles.push({ first: next.first, last: next.last, ...(await carried(next, keys)) });
       have = next.last;
     }
   }
   const photos: unknown[] = [];
-  for (const { sha256, type, bytes } of await db.media.toArray()) {
-    if (bytes) photos.push({ sha256, type, ...(await sealed(new Uint8Array(bytes), keys)) });
+  for (const { sha256, type, bytes, state } of await db.media.toArray()) {
+    if (bytes && (state === "queued" || state === "sending")) photos.push({ sha256, type, ...(await sealed(new Uint8Array(bytes), keys)) });
   }
   const file = { anlu: "queue", v: 1, made: new Date(now).toISOString(), device: (await db.read("current")) ?? null, bundles, photos };
   return new Blob([JSON.stringify(file)], { type: "application/json" });
@@ -360,7 +362,7 @@ async function sealed(bytes: Uint8Array, keys: readonly JsonWebKey[]): Promise<{
   }
 }
 
-async function carried(next: { bundle: Uint8Array; signature: string }, keys: readonly JsonWebKey[]): Promise<unknown> {
+async function carried(next: { bundle: Uint8Array; signature: string }, keys: readonly JsonWebKey[]): Promise<object> {
   try {
     return { jwe: await sealToServer(envelope(next.bundle, next.signature, ""), keys) };
   } catch {

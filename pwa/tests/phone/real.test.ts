@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createCore } from "../../src/app/core";
 import type { Core, Doc, KindFile } from "../../src/app/types";
+import type { Carried } from "../../src/sync/carry";
 import { keep, PIECE_BYTES, upload } from "../../src/media/uploads";
 import { DeviceDb } from "../../src/store/device";
 import { PersonDb } from "../../src/store/person";
@@ -291,6 +292,54 @@ describe("against the real server", { timeout: 30_000 }, () => {
     const row = await db.media.get(photo.sha256);
     expect(row?.code).toMatch(/^media\./);
     expect(row?.bytes).not.toBeNull();
+  });
+
+  test("what a phone cannot send comes in by its file from somebody else's phone, once, and it hears of it when it is back", async () => {
+    const { core, around } = await phone("inspector");
+    const carrier = (await phone("supervisor")).core;
+    const db = new DeviceDb(around.disk);
+    const area = core.list("machine").value[0]?.view.area as string;
+    around.online = false;
+    const photo = await keep(db, { bytes: jpeg(640, 480), type: "image/jpeg", w: 640, h: 480 }, core.me.value?.id as string, Date.now());
+    const key = await core.create("hazard", { area, note: "carried", photos: [photo] });
+    await core.add(key, "comments", { text: "and a word more" });
+    const file = await core.exportQueue();
+
+    const taken = async (): Promise<unknown[]> => {
+      const found: Carried[] = [];
+      await carrier.takeIn(file, (_, more) => found.push(...more));
+      return found.map(({ what, state, n, code }) => [what, state, n, ...(code ? [code] : [])]);
+    };
+    const all = [
+      ["op", "ok", 1],
+      ["op", "ok", 2],
+      ["photo", "ok", undefined],
+    ];
+    expect(await taken()).toEqual(all);
+    expect(await taken()).toEqual(all);
+    await carrier.syncNow();
+    expect(carrier.get(key)?.view).toMatchObject({ note: "carried", comments: [{ text: "and a word more" }] });
+    expect((await carrier.request<Blob>(`/api/media/${photo.sha256}/screen`)).size).toBeGreaterThan(1000);
+
+    around.online = true;
+    await core.syncNow();
+    await until(async () => core.unsent.value.photos === 0);
+    expect(core.unsent.value).toEqual({ count: 0, photos: 0, oldestAt: null });
+    expect(carrier.list("hazard", (doc) => doc.view.note === "carried").value).toHaveLength(1);
+
+    // What is no such file, or no longer whole, is refused in words before anything is sent; what was changed on the way is no harm.
+    const text = await file.text();
+    const refused = (bad: string) => expect(carrier.takeIn(new Blob([bad]), () => undefined)).rejects;
+    await refused(text.slice(0, -200)).toMatchObject({ code: "file.damaged" });
+    await refused("an ordinary letter").toMatchObject({ code: "file.not_ours" });
+    await refused(text.replace('"v":1', '"v":2')).toMatchObject({ code: "file.newer" });
+    const forged: Carried[] = [];
+    await carrier.takeIn(new Blob([text.replace(/"jwe":"(.{200})./g, '"jwe":"$1-')]), (_, more) => forged.push(...more));
+    expect(forged.map(({ state, code }) => [state, code])).toEqual([
+      ["failed", "sync.sealed_bundle"],
+      ["failed", "sync.sealed_bundle"],
+    ]);
+    expect(forged[0]).toMatchObject({ n: 1, last: 2 });
   });
 
   test("a check whose beginning was refused is begun again under its own name, and the answers that waited for it follow", async () => {
