@@ -674,12 +674,17 @@ export function createCore(given: Partial<World> = {}): Core {
     let wait: number | null = null;
     try {
       await world.exclusive("anlu-sync", async () => {
-        trouble = await push(means());
+        // Where nobody can pull, a restored server is known by its answer to a question alone: what it lost is brought back all the same.
+        trouble = await push({ ...means(), ask: !space });
         await afterPush();
         const due = await db.read("signOutDue");
         if (due && !space) await tellSignOut(due);
         if (space?.whole && !(await db.read("resend"))) {
           const mine = await take_turn();
+          if (mine?.code.startsWith("auth.")) {
+            await push({ ...means(), ask: true });
+            await afterPush();
+          }
           trouble = mine ?? trouble;
         }
       });
@@ -950,6 +955,7 @@ export function createCore(given: Partial<World> = {}): Core {
     window.addEventListener("offline", () => note({ online: false }));
     setInterval(async () => {
       if (idle()) lockNow();
+      if (!space) soon(0);
       storage.value = await usage();
     }, LOOK_EVERY_MS);
     channel?.addEventListener("message", (event) => void heard(event.data));

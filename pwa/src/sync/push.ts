@@ -44,7 +44,7 @@ export interface Means {
   sending?(ops: readonly string[]): void;
   /** whether a session is at hand to register a new device under after a fork */
   registerAnew?: () => Promise<void>;
-  /** say something even if there is nothing to send, so that the server meets this phone's certificate */
+  /** say something even if there is nothing to send, so that the server meets this phone's certificate and the phone a restored server */
   ask?: boolean;
 }
 
@@ -65,10 +65,8 @@ export async function push(means: Means): Promise<Trouble | null> {
     }
     if (await db.read("resend")) await resend(means);
     const device = await db.device();
-    if (device && means.ask) {
-      const { bundle, signature } = await question(db, device);
-      await listen(means, await post(means, bundle, signature));
-    }
+    // Also without word of a new epoch: who has less than it acknowledged has forgotten it.
+    if (device && means.ask && (await standing(means, device)) < device.acked) await db.write("resend", true);
     if (device) await drain(means, device, device.acked);
     // A restored server shows itself in an answer: what it has forgotten goes again at once, before anybody pulls.
     if (await db.read("resend")) await resend(means);

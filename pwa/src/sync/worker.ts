@@ -9,7 +9,7 @@ export async function drain(): Promise<void> {
   const db = new DeviceDb();
   try {
     const fetch = (path: string, init?: RequestInit) => globalThis.fetch(path, { credentials: "same-origin", ...init });
-    await exclusive("anlu-sync", () => push({ db, fetch, wall: () => Date.now() }));
+    await exclusive("anlu-sync", () => push({ db, fetch, wall: () => Date.now(), ask: true }));
     if (typeof BroadcastChannel !== "undefined") {
       const channel = new BroadcastChannel("anlu");
       channel.postMessage({ pushed: true });

@@ -270,6 +270,43 @@ describe("who is here", { timeout: 30_000 }, () => {
   });
 });
 
+describe("a server that was restored", { timeout: 30_000 }, () => {
+  const said = async (): Promise<string[]> => {
+    await open();
+    for (let i = 0; i < 3; i++) await core.create("hazard", { note: `n${i}` });
+    await core.syncNow();
+    expect(server.taken).toHaveLength(3);
+    return server.taken.map((one) => one.op);
+  };
+
+  test("gets back what was acknowledged from a phone that is locked and has nothing to send", async () => {
+    const ops = await said();
+    core.lockNow();
+    server.restore({ have: new Map(), ops: [] });
+    await core.syncNow();
+    expect(server.taken.map((one) => one.op)).toEqual(ops);
+    expect(core.lock.value).toBe("locked");
+  });
+
+  test("gets it from a phone that was started anew and stays locked", async () => {
+    const ops = await said();
+    now += 16 * 60_000;
+    server.restore({ have: new Map(), ops: [] });
+    await restart();
+    await core.syncNow();
+    expect(server.taken.map((one) => one.op)).toEqual(ops);
+  });
+
+  test("gets it where the session is over and nobody can sign in on the phone any more", async () => {
+    const ops = await said();
+    server.restore({ have: new Map(), ops: [] });
+    server.before = (path) => (path.endsWith("/pull") || path.includes("/auth/") ? refuse(401, "auth.revoked") : undefined);
+    await core.syncNow();
+    expect(server.taken.map((one) => one.op)).toEqual(ops);
+    expect(core.sync.value.trouble?.code).toBe("auth.revoked");
+  });
+});
+
 describe("what they hold and say", { timeout: 30_000 }, () => {
   test("what was said is on disk before the promise resolves, and shows at once, claimed", async () => {
     await open();
