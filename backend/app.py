@@ -17,8 +17,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Receive, Scope, Send
 
 from backend import demo
-from backend.auth import accounts, passwords, setup
 from backend.auth import controllers as auth_controllers
+from backend.auth import passwords, setup
 from backend.auth.permissions import Role, Standing, guard
 from backend.auth.revocations import Revocations
 from backend.auth.service import Auth
@@ -211,6 +211,7 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
         imports = Imports(store, sync, judge, auth, clock)
         passer_by = PasserBy(store, sync, judge, clock)
         sync.metrics = counted
+        sync.hub.counted = counted.listening.set
         await sync.start()
         watch: list[asyncio.Task[None]] = []
         try:
@@ -284,7 +285,8 @@ def _may_read(judge: FlowJudge) -> MayRead:
 
 
 async def _greet(settings: Settings, auth: Auth, sync: Sync, versions: dict[str, int], clock: Clock) -> None:
-    """Say on the screen how to go on: a new plant gets its set-up code, a demo its people, once it has been filled."""
+    """Say on the screen how to go on: a new plant gets its set-up code, a demo its people, once it has been filled. Where several processes
+    serve, who started them has said it."""
     if settings.demo:
         plant = demo.sized(settings.demo_size)
         if await demo.state(auth.store) == "empty":
@@ -292,13 +294,8 @@ async def _greet(settings: Settings, auth: Auth, sync: Sync, versions: dict[str,
         labels = settings.data_path / "labels.pdf"
         labels.write_bytes(demo.labels(plant, settings.public_origin))
         _show(demo.welcome(plant, settings.public_origin, str(labels)))
-        return
-    async with auth.store.read():
-        somebody = await accounts.any_yet()
-    if not somebody:
-        _show(setup.invitation(setup.make(settings.keys_path, clock()), settings.public_origin))
-    else:
-        _show(Text(f"安炉：{settings.public_origin}", f"Anlu: {settings.public_origin}"))
+    elif settings.workers == 1:
+        _show(await setup.greeting(auth.store, settings.keys_path, settings.public_origin, clock()))
 
 
 def _show(text: Text) -> None:

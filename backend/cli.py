@@ -29,10 +29,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from backend import demo
 from backend.audit.verify import verify as verify_ledger
-from backend.auth import setup
+from backend.auth import passwords, setup
 from backend.auth.revocations import Revocations
 from backend.auth.tokens import Keys
 from backend.flow import lint
@@ -48,9 +50,12 @@ from backend.store import FAILURES, DatabaseAway, migrate, open_store
 from backend.sync.rebuild import differences
 from backend.sync.server import Sync
 from backend.sync.shapes import TxDocs
+from backend.web.metrics import MANY
 
 BACKLOG = 512
 SHUTDOWN_SECONDS_MAX = 5
+ANSWER_SECONDS_MAX = 60
+"""One of several processes that does not say that it lives for so long, its start included, is begun anew."""
 CHECK_EVERY_SECONDS = 0.2
 
 
@@ -118,6 +123,9 @@ async def _plant_in(settings: Settings) -> str:
 
 def serve_on_lan(settings: Settings) -> int:
     """Serve HTTPS at this machine's addresses, with a certificate of our own authority, and tell phones how to trust it."""
+    if settings.workers > 1:
+        _say(Text("--lan 只用 1 个进程：请去掉 ANLU_WORKERS。", "--lan serves with one process: take ANLU_WORKERS away."), error=True)
+        return 1
     found = [str(one) for one in lan.addresses()]
     named = urlsplit(settings.origin).hostname if settings.origin else None
     hosts = list(dict.fromkeys([*([named] if named else []), *found, *lan.names(), "127.0.0.1", "localhost"]))
@@ -215,7 +223,11 @@ def serve(settings: Settings, on_lan: _Lan | None = None) -> int:
         ssl_certfile=certificate[0] or None,
         ssl_keyfile=str(certificate[1]) if certificate[1] else None,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        workers=settings.workers,
+        timeout_worker_healthcheck=ANSWER_SECONDS_MAX,
     )
+    if settings.workers > 1:
+        return _serve_with(settings, config, listening)
     server = uvicorn.Server(config)
     if on_lan:
         threading.Thread(target=on_lan.check, args=(server, port), name="anlu-lan-check", daemon=True).start()
@@ -224,6 +236,27 @@ def serve(settings: Settings, on_lan: _Lan | None = None) -> int:
     if helper is not None:
         helper.stop()
     return 0 if server.started else 1
+
+
+def _serve_with(settings: Settings, config: uvicorn.Config, listening: socket.socket) -> int:
+    """Several processes on one port. One that dies is begun anew; SIGHUP renews all of them, one after the other, without a gap."""
+    # What the first start makes is made once, before there are several who would.
+    Keys(settings.keys_path, wall_clock())
+    passwords.cost_of(settings.keys_path / "password-cost.json", settings.password_ms)
+    with contextlib.closing(listening), tempfile.TemporaryDirectory(prefix="anlu-metrics-") as counted:
+        os.environ[MANY] = counted
+        _say(asyncio.run(_greeting(settings)))
+        supervisor = Multiprocess(config, sockets=[listening])
+        supervisor.run()
+        return int(any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes))
+
+
+async def _greeting(settings: Settings) -> Text:
+    store = open_store(settings.database_url)
+    try:
+        return await setup.greeting(store, settings.keys_path, settings.public_origin, wall_clock())
+    finally:
+        await store.close()
 
 
 async def _trouble(settings: Settings) -> Text | None:

@@ -53,6 +53,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "https://anlu.example.com",
         ),
     ] = ""
+    workers: Annotated[
+        int,
+        _doc(
+            "同时运行的服务进程数；多于 1 个需要 PostgreSQL。",
+            "Server processes that share the port; more than 1 needs PostgreSQL.",
+        ),
+        msgspec.Meta(ge=1, le=64),
+    ] = 1
     data: Annotated[
         str, _doc("数据文件夹：数据库、照片、密钥。", "Folder of the data: database, photos, keys."), msgspec.Meta(min_length=1)
     ] = "data"
@@ -327,6 +335,14 @@ def _check(settings: Settings, origin: dict[str, str]) -> None:
             f"应为 sqlite:///文件路径 或 postgres://用户:密码@主机/数据库，现为“{_without_password(settings.database)}”。",
             f"it is sqlite:///path or postgres://user:password@host/database, not “{_without_password(settings.database)}”.",
         )
+    if settings.workers > 1 and settings.database_url.startswith("sqlite:"):
+        raise wrong(
+            "workers",
+            "SQLite 只能用 1 个进程；请用 ANLU_DATABASE 设置 PostgreSQL，或改为 1。",
+            "SQLite takes one process; set PostgreSQL with ANLU_DATABASE, or 1.",
+        )
+    if settings.workers > 1 and settings.demo:
+        raise wrong("workers", "演示工厂只用 1 个进程。", "a demo plant is served by one process.")
     if settings.metrics_token and (not settings.metrics_token.isascii() or len(settings.metrics_token) < TOKEN_CHARS_MIN):
         raise wrong(
             "metrics_token",

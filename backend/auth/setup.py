@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from backend.auth import accounts
 from backend.auth.tokens import write_secret
 from backend.kernel.errors import Text
+from backend.store import Store
 
 LIFE_MS = 86_400_000
 CHARACTERS = 12
@@ -51,6 +53,13 @@ def invitation(code: str, origin: str) -> Text:
         f"一次性设置码：{code}（24 小时内有效）。用手机或电脑打开 {origin}/set-up ，输入它来建立管理员。",
         f"One-time set-up code: {code} (good for 24 h). Open {origin}/set-up and enter it to make the administrator.",
     )
+
+
+async def greeting(store: Store, folder: Path, origin: str, now: int) -> Text:
+    """Where the plant is; with a new code where nobody is in it yet."""
+    async with store.read():
+        somebody = await accounts.any_yet()
+    return Text(f"安炉：{origin}", f"Anlu: {origin}") if somebody else invitation(make(folder, now), origin)
 
 
 def _hash(code: str) -> str:

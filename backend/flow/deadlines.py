@@ -75,7 +75,8 @@ class Deadlines:
             key, step = row["doc"], row["step"]
             async with sync.store.write() as tx:
                 # Gone before it is said: if the step brings it about again, the hook writes it again.
-                await tx.run("DELETE FROM deadline WHERE doc = $1 AND step = $2", key, step)
+                if not await tx.run("DELETE FROM deadline WHERE doc = $1 AND step = $2 AND at <= $3", key, step, now):
+                    continue  # another worker was there before, or it is not due any more
             doc = found.get(key)
             kind = self._kind(key, doc.body) if doc is not None else None
             if doc is None or kind is None:

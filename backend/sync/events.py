@@ -1,5 +1,5 @@
-"""Pokes: who is listening hears that something in their shapes, or a verdict of theirs, has changed. In this process; several workers come
-later.
+"""Pokes: who is listening hears that something in their shapes, or a verdict of theirs, has changed. In this process:
+`follow` brings what other workers commit.
 
 event: poke          data: {} at the start of a connection, {"seq": n} at a change: pull
 event: alert         data: {"seq": n, …}: an alarm's headline, at once
@@ -36,15 +36,19 @@ class Hub:
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
+        self.counted: Callable[[int], None] = lambda listening: None
+        """Told how many listen, whenever that changes."""
 
     def join(self, person: str, device: int, shapes: Iterable[str]) -> Listener:
         """Begin to listen; leave with `leave`."""
         listener = Listener(person, device, frozenset(shapes))
         self._listeners.add(listener)
+        self.counted(len(self._listeners))
         return listener
 
     def leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
+        self.counted(len(self._listeners))
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -73,7 +77,7 @@ class Hub:
     def stop(self) -> None:
         """End every connection."""
         for listener in list(self._listeners):
-            self._listeners.discard(listener)
+            self.leave(listener)
             listener.woken.set()
 
     async def stream(self, listener: Listener, stands: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:

@@ -1,10 +1,12 @@
 """`/metrics` for Prometheus: what is counted here, and what the database and the disk say at the moment they are asked.
 
-Numbers and the words of our own protocol only: no person, no phone, no document, no address. With several workers each counts for itself;
-what is read from the database is the same from all.
+Numbers and the words of our own protocol only: no person, no phone, no document, no address. Where several processes share the port
+(`MANY` names the folder in which they count together), whichever is asked answers for all of them.
 """
 
 import asyncio
+import functools
+import os
 import shutil
 from collections import Counter as Counted
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from typing import Any
 
 from litestar import Request, Response, get
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from backend.auth.permissions import OPERATOR
 from backend.operate import keeper, last
@@ -21,6 +24,8 @@ from backend.store import Store, Tx
 from backend.sync.server import PushAnswer, Sync
 from backend.sync.taking import Accepted
 
+MANY = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's own name; it is read when that is imported first."""
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -42,8 +47,12 @@ class Metrics:
     def __init__(self, settings: Settings, version: str) -> None:
         self._settings = settings
         held = self.registry = CollectorRegistry()
-        ProcessCollector(registry=held)
-        Gauge("anlu_build_info", "The program that runs.", ["version"], registry=held).labels(version).set(1)
+        self._counted_in = os.environ.get(MANY)
+        if self._counted_in is None:
+            ProcessCollector(registry=held)
+        else:
+            _bury(Path(self._counted_in))
+        Gauge("anlu_build_info", "The program that runs.", ["version"], registry=held, multiprocess_mode="max").labels(version).set(1)
         self.seconds = Histogram(
             "anlu_http_answer_seconds",
             "Seconds from a request's arrival to the first byte of its answer.",
@@ -51,25 +60,27 @@ class Metrics:
             buckets=SECONDS,
             registry=held,
         )
-        self.ops = Counter("anlu_ops_accepted", "Ops that this process accepted into the ledger.", ["verb"], registry=held)
+        self.ops = Counter("anlu_ops_accepted", "Ops accepted into the ledger since the start.", ["verb"], registry=held)
         self.verdicts = Counter("anlu_verdicts", "Verdicts told to phones, those on ops sent again included.", ["state"], registry=held)
-        self.pushing = Gauge("anlu_pushes_under_way", "Bundles that wait for their commit now.", registry=held)
-        self.listening = Gauge("anlu_event_connections", "Open event streams.", registry=held)
-        self.head = Gauge("anlu_ledger_head_seq", "Sequence of the ledger's last entry.", registry=held)
-        self.head_at = Gauge("anlu_ledger_head_time_seconds", "When the last entry was written, Unix time.", registry=held)
-        self.parked = Gauge("anlu_ops_parked", "Ops that wait for a document, a kind or a person.", registry=held)
-        self.devices = Gauge("anlu_devices", "Phones that are not retired.", registry=held)
-        self.unsent = Gauge("anlu_devices_unsent_ops", "Ops that phones last said they still hold.", registry=held)
-        self.oldest = Gauge("anlu_devices_oldest_unsent_time_seconds", "Oldest of these, Unix time; 0: none.", registry=held)
-        self.uploads = Gauge("anlu_uploads_open", "Photos on their way.", registry=held)
-        self.photos = Gauge("anlu_photos", "Photos by what became of them.", ["state"], registry=held)
-        self.photos_stopped = Gauge("anlu_photos_stopped", "1 while the disk has no room for photos.", registry=held)
-        self.free = Gauge("anlu_disk_free_bytes", "Free bytes on the disk of a folder.", ["folder"], registry=held)
-        self.size = Gauge("anlu_disk_bytes", "Size of the disk of a folder.", ["folder"], registry=held)
-        self.database = Gauge("anlu_database_bytes", "Size of the database.", registry=held)
-        self.wal = Gauge("anlu_database_wal_bytes", "Size of SQLite's write-ahead log; 0 on PostgreSQL.", registry=held)
-        self.kept_at = Gauge("anlu_keeper_time_seconds", "When what is old was last taken away, Unix time; 0: never.", registry=held)
-        self.backup_at = Gauge("anlu_backup_time_seconds", "When the last whole backup was made, Unix time; 0: never.", registry=held)
+        # What is looked up when somebody asks: the last one to be asked says it for all.
+        looked = functools.partial(Gauge, registry=held, multiprocess_mode="mostrecent")
+        self.pushing = Gauge("anlu_pushes_under_way", "Bundles that wait for their commit now.", registry=held, multiprocess_mode="livesum")
+        self.listening = Gauge("anlu_event_connections", "Open event streams.", registry=held, multiprocess_mode="livesum")
+        self.head = looked("anlu_ledger_head_seq", "Sequence of the ledger's last entry.")
+        self.head_at = looked("anlu_ledger_head_time_seconds", "When the last entry was written, Unix time.")
+        self.parked = looked("anlu_ops_parked", "Ops that wait for a document, a kind or a person.")
+        self.devices = looked("anlu_devices", "Phones that are not retired.")
+        self.unsent = looked("anlu_devices_unsent_ops", "Ops that phones last said they still hold.")
+        self.oldest = looked("anlu_devices_oldest_unsent_time_seconds", "Oldest of these, Unix time; 0: none.")
+        self.uploads = looked("anlu_uploads_open", "Photos on their way.")
+        self.photos = looked("anlu_photos", "Photos by what became of them.", ["state"])
+        self.photos_stopped = looked("anlu_photos_stopped", "1 while the disk has no room for photos.")
+        self.free = looked("anlu_disk_free_bytes", "Free bytes on the disk of a folder.", ["folder"])
+        self.size = looked("anlu_disk_bytes", "Size of the disk of a folder.", ["folder"])
+        self.database = looked("anlu_database_bytes", "Size of the database.")
+        self.wal = looked("anlu_database_wal_bytes", "Size of SQLite's write-ahead log; 0 on PostgreSQL.")
+        self.kept_at = looked("anlu_keeper_time_seconds", "When what is old was last taken away, Unix time; 0: never.")
+        self.backup_at = looked("anlu_backup_time_seconds", "When the last whole backup was made, Unix time; 0: never.")
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. `route` is the template: no address is ever counted."""
@@ -85,7 +96,7 @@ class Metrics:
 
         tx.after(count)
 
-    async def text(self, store: Store, sync: Sync, has_room: bool) -> bytes:
+    async def text(self, store: Store, has_room: bool) -> bytes:
         """Everything, in Prometheus' text format."""
         async with store.read() as tx:
             kept = await keeper.last(tx)
@@ -94,7 +105,6 @@ class Metrics:
             if tx.dialect == "postgres":
                 row = await tx.one("SELECT pg_database_size(current_database()) AS n")
                 self.database.set(row["n"] if row is not None else 0)
-        self.listening.set(len(sync.hub))
         self.head.set(head["seq"] if head is not None else 0)
         self.head_at.set(head["at"] / 1000 if head is not None else 0)
         self.kept_at.set(kept.at / 1000 if kept is not None else 0)
@@ -121,7 +131,11 @@ class Metrics:
             self.wal.set(_bytes(file.with_name(file.name + "-wal")))
         noted = last.read(settings.data_path)
         self.backup_at.set(noted.made_at / 1000 if noted is not None else 0)
-        return generate_latest(self.registry)
+        if self._counted_in is None:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, self._counted_in)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
 
 
 class CountedSync(Sync):
@@ -141,8 +155,16 @@ class CountedSync(Sync):
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Prometheus' metrics: asked from this machine, or with the token of the settings."""
     state = request.app.state
-    content = await state["metrics"].text(state["store"], state["sync"], await state["media"].has_room())
+    content = await state["metrics"].text(state["store"], await state["media"].has_room())
     return Response(content, media_type=TYPE, headers={"cache-control": "no-store"})
+
+
+def _bury(folder: Path) -> None:
+    """What processes that ended had open is not open any more."""
+    for file in folder.glob("gauge_live*_*.db"):
+        number = file.stem.rpartition("_")[2]
+        if number.isdecimal() and not Path("/proc", number).exists():
+            mark_process_dead(int(number), str(folder))  # type: ignore[no-untyped-call]
 
 
 def _bytes(file: Path) -> int:

@@ -18,6 +18,8 @@ WRONG = [
     ("ANLU_ORIGIN", "anlu.example.com"),
     ("ANLU_ORIGIN", "ftp://anlu.example.com"),
     ("ANLU_ORIGIN", "https://anlu.example.com/app"),
+    ("ANLU_WORKERS", "0"),
+    ("ANLU_WORKERS", "2"),
     ("ANLU_DATA", ""),
     ("ANLU_DATA", __file__),
     ("ANLU_DATABASE", "mysql://user:geheim@host/anlu"),
