@@ -83,6 +83,10 @@ bench *NAMES: _dev _pwa
 sim *ARGS: _dev _node_modules
     python tests/sim {{ARGS}}
 
+# A plant is backed up, works on for an hour, is lost and restored; its phones heal it: ./justw drill --phones 100 --keys-lost
+drill *ARGS: _dev _pwa
+    python -m tests.operate.drill {{ARGS}}
+
 # Twisted requests at a running plant: ./justw fuzz 100000, or one of them again: FUZZ_SEED=20439 ./justw fuzz 1
 fuzz N="100000": _dev _pwa
     sh tests/install.sh

@@ -36,7 +36,8 @@ Tell = Callable[[Text], None]
 
 class Restored(msgspec.Struct):
     """What a restore did. `aside`: the name under which what stood lies now, None where nothing did; `since`: how many entries of the old
-    ledger the snapshot lacks, None where the old one could not be read; `adopted`: photos on the disk that the snapshot did not know."""
+    ledger the snapshot lacks, None where the old one could not be read; `adopted`: photos on the disk that the snapshot did not know;
+    `keys_stood`: the keys were still here, and with them every revocation since."""
 
     snapshot: Path
     manifest: Manifest
@@ -46,6 +47,7 @@ class Restored(msgspec.Struct):
     photos: int
     broken: list[str]
     adopted: int
+    keys_stood: bool
 
     def text(self) -> Text:
         """What was done, and what phones will heal."""
@@ -69,6 +71,9 @@ class Restored(msgspec.Struct):
         if self.since is not None:
             zh.insert(2, f"原账本在备份之后还有 {self.since} 条，等手机补上后可对照。")
             en.insert(2, f"The old ledger has {self.since} entries since the backup: compare once phones have healed.")
+        if not self.keys_stood:
+            zh.append("密钥文件夹也丢了：备份之后停用的人员和手机在这里又有效，请立即重新停用。")
+            en.append("The keys' folder was lost too: people and phones revoked since the backup count again here. Revoke them anew, now.")
         if self.aside:
             zh.append(f"原有数据移到了“{self.aside}”，确认无误后可以删除。")
             en.append(f"What was here lies under “{self.aside}”; delete it when you are sure.")
@@ -111,13 +116,13 @@ async def bring_back(
         async with target.load(chosen / snapshot.DATABASE[manifest.dialect], aside) as url:
             report = await _verified(url, keys, settings.keys_path.with_name(settings.keys_path.name + ".checking"), now)
         # From here on the snapshot's database stands. Keys follow; a kill in between leaves the old ones, with which it starts as well.
-        moved = _swap_keys(settings, coming, aside)
+        keys_stood = _swap_keys(settings, coming, aside)
     finally:
         shutil.rmtree(coming, ignore_errors=True)
     tell(Text("放回照片……", "Bringing photos back …"))
     photos, broken = _photos(folder if chosen.parent == folder else chosen.parent, settings.media_path, manifest)
     adopted = await _adopt(settings, now)
-    return Restored(chosen, manifest, report, aside if moved or was_there else None, since, photos, broken, adopted)
+    return Restored(chosen, manifest, report, aside if keys_stood or was_there else None, since, photos, broken, adopted, keys_stood)
 
 
 def _choose(folder: Path, at: str | None) -> Path:

@@ -52,7 +52,7 @@ class Keeper(Client):
         return int(answer.json()["have"])
 
     def heal(self) -> int:
-        """Bring back what the server lacks, from the first bundle of which it lacks something; how many bundles."""
+        """Bring back what the server had and lacks, from the first bundle of which it lacks something; how many bundles."""
         have = self.have()
         sent = 0
         for first, count, sealed in self.kept:
@@ -62,7 +62,7 @@ class Keeper(Client):
                 sent += 1
                 for verdict in answer.json()["verdicts"]:
                     self.verdicts[verdict["op"]] = verdict
-        assert self.have() == len(self.said)
+        assert self.have() == self.sent
         return sent
 
 

@@ -158,6 +158,14 @@ class TestPlaces:
             for row in (old, new):
                 await tx.run("INSERT INTO sealed (hash, salt, value, erased, rounded) VALUES ($1, $2, $3, $4, $5)", *row.values())
 
+    async def test_a_backup_from_before_places_were_rounded_verifies_as_it_is(self, world: World):
+        phone = await world.phone()
+        phone.new({"place": phone.seal(EXACT)})
+        await phone.push()
+        async with world.store.write() as tx:
+            await tx.run("ALTER TABLE sealed DROP COLUMN rounded")
+        assert (await verify(world.store, world.keys)).ok
+
     async def test_a_walk_that_was_cut_goes_on_where_it_was_and_says_nothing_twice(self, world: World, monkeypatch: pytest.MonkeyPatch):
         phone = await world.phone()
         for _ in range(7):
