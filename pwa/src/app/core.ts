@@ -13,7 +13,7 @@ import { uuid7 } from "../sync/ids";
 import { type Exclusive, exclusive } from "../sync/locks";
 import { backoff, type Fetch, HttpError, json, Offline, pause, send } from "../sync/net";
 import type { Values } from "../sync/op";
-import { dismiss, exported, opened, type Saying, say, tidy } from "../sync/outbox";
+import { believed, dismiss, exported, opened, type Saying, say, tidy } from "../sync/outbox";
 import { pull } from "../sync/pull";
 import { deviceForSignIn, hear, type Means, pin as pinKeys, push, type SignedIn, type Timed, takeDevice, type Trouble } from "../sync/push";
 import { Overlay, type Standing } from "../sync/replay";
@@ -85,7 +85,7 @@ export function createCore(given: Partial<World> = {}): Core {
     first: null,
     loading: null,
     trouble: null,
-    clockUnsure: false,
+    clock: "good",
   });
   const storage: Core["storage"] = ref({ persistent: false, used: 0, quota: 0, nearlyFull: false });
   const unsentOfAll = shallowRef<{ author: string; at: number }[]>([]);
@@ -135,6 +135,11 @@ export function createCore(given: Partial<World> = {}): Core {
     sync.value = { ...sync.value, ...change };
   };
 
+  function noteClock(): void {
+    const stands = believed(clock, wall()).wrong ? "wrong" : clock.unsure ? "unsure" : "good";
+    if (sync.value.clock !== stands) note({ clock: stands });
+  }
+
   // ---- who is here ----
 
   async function boot(): Promise<void> {
@@ -152,6 +157,7 @@ export function createCore(given: Partial<World> = {}): Core {
       if (open) await db.drop("open");
       lock.value = people.value.length ? "locked" : "none";
     }
+    noteClock();
     storage.value = await usage();
     if (world.lively) live();
     if (!space) soon();
@@ -292,7 +298,8 @@ export function createCore(given: Partial<World> = {}): Core {
     await keepOpen();
     const place = await opening.db.place();
     through = place.through;
-    note({ last: place.last, first: null, trouble: null, clockUnsure: clock.unsure });
+    note({ last: place.last, first: null, trouble: null });
+    noteClock();
     try {
       await Promise.all([readRows(), loadFlow()]);
     } catch (error) {
@@ -541,7 +548,7 @@ export function createCore(given: Partial<World> = {}): Core {
       rows = [...rows, ...made];
       documents.changed(made.flatMap((row) => [...overlay.play(row, through)]));
       showOutbox();
-      note({ clockUnsure: clock.unsure });
+      noteClock();
     }
     await readUnsent();
     if (made.some((row) => row.media.length > 0)) await readUploads();
@@ -564,7 +571,8 @@ export function createCore(given: Partial<World> = {}): Core {
 
   function judge(saying: Saying): Answer {
     if (!space || !flow) return { ok: false, code: "auth.locked" };
-    const situation = { author: space.person.id, device, at: now(), online: sync.value.online, unsure: clock.unsure };
+    const { now: at, wrong } = believed(clock, wall());
+    const situation = { author: space.person.id, device, at, online: sync.value.online, unsure: clock.unsure || wrong };
     return flow.may(saying, situation);
   }
 
@@ -599,7 +607,7 @@ export function createCore(given: Partial<World> = {}): Core {
         .where("[author+settled+at]")
         .between([person, settled, from], [person, settled, Number.MAX_SAFE_INTEGER], true, true)
         .toArray();
-    const found = (await Promise.all([of(0, 0), of(1, wall() - OUTBOX_SHOWN_MS)])).flat();
+    const found = (await Promise.all([of(0, 0), of(1, now() - OUTBOX_SHOWN_MS)])).flat();
     if (space?.person.id === person) rows = found;
   }
 
@@ -707,7 +715,7 @@ export function createCore(given: Partial<World> = {}): Core {
     device = (await db.read("current")) ?? device;
     await Promise.all([readRows(), readUnsent(), uploads.value.some((photo) => photo.state !== "sent") ? readUploads() : undefined]);
     if (space) replay();
-    note({ clockUnsure: clock.unsure });
+    noteClock();
   }
 
   /** What needs a session: a fresh token, the pull, and word of what this phone still holds. */
@@ -748,7 +756,7 @@ export function createCore(given: Partial<World> = {}): Core {
       const settled = rows
         .filter((row) => row.state === "accepted" && !row.settled && row.seq !== null && row.seq <= through)
         .map((row) => row.op);
-      await tidy(db, settled, wall());
+      await tidy(db, settled, now());
       if (settled.length) {
         await readRows();
         replay();
@@ -844,7 +852,7 @@ export function createCore(given: Partial<World> = {}): Core {
       const { upload: run, tidyMedia } = await import("../media/uploads");
       const done = await run({ db, fetch: world.fetch, origin: world.origin, wall, changed: () => void readUploads(false) });
       await putAway();
-      await tidyMedia(db, wall());
+      await tidyMedia(db, now());
       await readUploads();
       uploadFailures = done ? 0 : uploadFailures + 1;
       if (!done) soon(backoff(uploadFailures));
@@ -1002,7 +1010,7 @@ export function createCore(given: Partial<World> = {}): Core {
   }
 
   function now(): number {
-    return Math.round(wall() + clock.offset);
+    return believed(clock, wall()).now;
   }
 
   return {

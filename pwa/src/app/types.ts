@@ -116,7 +116,8 @@ export interface SyncState {
   loading: { done: number; total: number } | null;
   /** why sync waits: `auth.expired` asks for sign-in, `device.forked` … */
   trouble: { code: string; params: Record<string, unknown> } | null;
-  clockUnsure: boolean;
+  /** unsure: it ran backwards; wrong: it stands in a year that cannot be */
+  clock: "good" | "unsure" | "wrong";
 }
 
 export interface StorageState {

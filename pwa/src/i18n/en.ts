@@ -37,6 +37,9 @@ const en: Record<Key, string> = {
   "bad.value": "Reading {value}",
   "banner.clock": "This phone's clock may be wrong",
   "banner.clock_do": "It is set right once there is a network. Work is kept as usual.",
+  "banner.clock_wrong": "This phone's date is wrong",
+  "banner.clock_wrong_do":
+    "Set it in the phone's settings, or connect once. Until then entries are dated by the last time that is known, {at}; everything is kept as ever.",
   "banner.full": "This phone is nearly full",
   "banner.full_do": "{left} left. Connect to send your photos, or free some space.",
   "banner.offline": "No network. Carry on: everything is kept on this phone.",
@@ -239,7 +242,7 @@ const en: Record<Key, string> = {
   "import.same": "All of this is here already; there is nothing to import.",
   "import.skip": "Leave them out, import {n} rows",
   "import.skipped": "Left out",
-  "import.sub": "People, areas, machines",
+  "import.sub": "People, areas, machines, rosters",
   "import.template": "The template",
   "import.template_do": "With headings in both languages, examples and lists to choose from. Columns with * must be filled.",
   "import.template_get": "Get the template",

@@ -66,7 +66,7 @@ export interface BundleRow {
   device: number;
   first: number;
   last: number;
-  /** Unix ms of its acknowledgement */
+  /** Unix ms of its acknowledgement, by the server */
   at: number;
   /** a JWE only the server opens; null for the moment between acknowledgement and sealing */
   sealed: string | null;

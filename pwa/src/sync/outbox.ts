@@ -63,13 +63,23 @@ export async function say(db: DeviceDb, author: string, sayings: readonly Saying
   }
 }
 
+/**
+ * The time by the server as far as the phone knows it, Unix ms. A phone that stands before this product began, or beyond what an op can name, is not
+ * believed: then it is the latest moment that the phone has heard of, and `wrong`.
+ */
+export function believed(clock: Clock, wall: number): { now: number; wrong: boolean } {
+  const now = Math.round(wall + clock.offset);
+  const wrong = !(now >= hlc.EPOCH_MS && now <= hlc.AT_MAX);
+  return { now: wrong ? Math.max(clock.at, toMs(clock.last)) : now, wrong };
+}
+
 /** The clock after one more op: its hlc, and when it happened by the server's time as far as the phone knows it. */
 export function tick(clock: Clock, wall: number): { clock: Clock; hlc: number; at: number } {
-  const unsure = clock.unsure || wall < clock.wall - CLOCK_BACK_MS_MAX;
-  const now = Math.round(wall + clock.offset);
+  const { now, wrong } = believed(clock, wall);
+  const unsure = clock.unsure || wrong || wall < clock.wall - CLOCK_BACK_MS_MAX;
   const made = makeHlc(clock.last, now);
   const at = Math.max(now, clock.at, hlc.EPOCH_MS);
-  return { clock: { ...clock, last: made, at, wall: Math.max(wall, clock.wall), unsure }, hlc: made, at };
+  return { clock: { ...clock, last: made, at, wall: wrong ? clock.wall : Math.max(wall, clock.wall), unsure }, hlc: made, at };
 }
 
 /** The clock after the server said its time, between `sent` and `came` by the phone's wall clock. */

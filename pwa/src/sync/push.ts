@@ -2,6 +2,7 @@
 // answered is stored in one transaction before the next part goes out. Needs no session; runs in the page and in the service worker.
 import { type BundleRow, type DeviceDb, type DeviceRow, FRESH_CLOCK } from "../store/device";
 import { newDeviceKey, publicKeyText, prove, sealToServer, verifyToken } from "./crypto";
+import { toMs } from "./hlc";
 import { type Fetch, HttpError, json, send } from "./net";
 import { contact, envelope, FULL, judge, type Limits, type Part, part, question, type Verdict } from "./outbox";
 
@@ -190,7 +191,7 @@ async function acknowledge(means: Means, device: DeviceRow, next: Part, answer: 
         .equals([device.number, first])
         .filter((kept) => kept.last <= last)
         .delete();
-      await db.bundles.add({ device: device.number, first, last, at: answer.came, sealed: null, plain });
+      await db.bundles.add({ device: device.number, first, last, at: toMs(answer.now), sealed: null, plain });
     }
     await hear(db, answer);
   });

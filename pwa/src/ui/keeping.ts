@@ -4,14 +4,14 @@ import type { MediaValue } from "../app/types";
 
 interface Keeping {
   photos: Ref<number>;
-  /** takes a photo that was kept after its form had been left */
-  late: ((photo: MediaValue) => void) | undefined;
+  /** takes a photo that was kept after its form had been left, and the name of its field */
+  late: ((photo: MediaValue, field: string) => void) | undefined;
 }
 
 const KEEPING: InjectionKey<Keeping> = Symbol("keeping");
 
 /** For the form: whether one of the photo fields within it is keeping a photo. */
-export function useKeeping(late?: (photo: MediaValue) => void): ComputedRef<boolean> {
+export function useKeeping(late?: (photo: MediaValue, field: string) => void): ComputedRef<boolean> {
   const photos = ref(0);
   provide(KEEPING, { photos, late });
   return computed(() => photos.value > 0);

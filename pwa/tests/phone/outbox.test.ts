@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { decode } from "../../src/sync/op";
-import { contact, exported, tick } from "../../src/sync/outbox";
+import { believed, contact, exported, tick } from "../../src/sync/outbox";
 import { fact, killAt, PERSON, Phone } from "./phone";
 import { TinyServer } from "./server";
 
@@ -148,6 +148,22 @@ describe("the clock", () => {
     const next = tick(after, T + 365 * 86_400_000);
     expect(next.at).toBe(T);
     expect(next.hlc).toBeLessThan(server + 4096 * 1000);
+  });
+
+  test("a phone in a year that cannot be dates by the last moment it heard of, and says so", () => {
+    const server = (T - 1_704_067_200_000) * 4096;
+    const known = contact(clock, server, T, T);
+    for (const wall of [Date.UTC(2250, 5, 1), Date.UTC(2005, 5, 1), Date.UTC(9000, 0, 1), Number.NaN]) {
+      expect(believed(known, wall)).toEqual({ now: T, wrong: true });
+      const first = tick(known, wall);
+      expect(first).toMatchObject({ at: T, clock: { unsure: true, wall: T } });
+      const second = tick(first.clock, wall);
+      expect(second.hlc).toBeGreaterThan(first.hlc);
+      expect(second.at).toBe(T);
+      // One contact puts it right, whatever the phone's own clock says.
+      if (!Number.isNaN(wall))
+        expect(believed(contact(second.clock, server, wall, wall), wall + 5_000)).toEqual({ now: T + 5_000, wrong: false });
+    }
   });
 
   test("a slow line does not shift the phone's time", () => {

@@ -454,6 +454,43 @@ describe("what they hold and say", { timeout: 30_000 }, () => {
     db.close();
   });
 
+  test("a phone whose clock jumps to another century goes on, keeps everything and says that its date is wrong", async () => {
+    await open();
+    const photo = {
+      type: "image/jpeg",
+      size: 1,
+      w: 1,
+      h: 1,
+      bytes: new ArrayBuffer(1),
+      author: PERSON,
+      sent: 0,
+      state: "queued",
+      url: null,
+    } as const;
+    const db = new DeviceDb(disk);
+    await db.media.add({ ...photo, sha256: "a".repeat(64), at: now });
+    await core.create("hazard", { note: "before" });
+    await core.syncNow();
+    const kept = await db.bundles.count();
+    expect(kept).toBeGreaterThan(0);
+    const before = core.now();
+    server.before = () => {
+      throw new TypeError("no network");
+    };
+    now = Date.UTC(2250, 5, 1);
+    expect(Math.abs(core.now() - before)).toBeLessThan(60_000);
+    await core.create("hazard", { note: "after" });
+    expect(core.sync.value.clock).toBe("wrong");
+    expect(core.unsent.value.count).toBe(1);
+    server.before = () => undefined;
+    await core.syncNow();
+    expect(core.sync.value.clock).toBe("good");
+    expect(core.unsent.value.count).toBe(0);
+    expect(await db.bundles.count()).toBeGreaterThanOrEqual(kept);
+    expect(await db.media.count()).toBe(1);
+    db.close();
+  });
+
   test("what the chip counts is what the outbox lists, at any moment", async () => {
     await open();
     server.before = () => {

@@ -166,9 +166,14 @@ test("a night shift runs over midnight, in the plant's own zone", () => {
 test("a check too far from its machine is flagged, and a phone that is not sure enough says nothing", () => {
   const machine = { place: { lat: 31.4, lon: 121.45 } } as unknown as View;
   const at = { lat: 31.401, lon: 121.45, accuracy_m: 12 };
-  expect(awayFrom(machine, at, 50)).toBe(111);
-  expect(awayFrom(machine, { ...at, accuracy_m: 51 }, 50)).toBeNull();
-  expect(awayFrom({} as View, at, 50)).toBeNull();
+  const area = (radius_m?: number) => ({ place: { lat: 31.4, lon: 121.45, radius_m } }) as unknown as View;
+  expect(awayFrom(machine, area(500), at, 50)).toBe(111);
+  expect(awayFrom(machine, undefined, { ...at, accuracy_m: 51 }, 50)).toBeNull();
+  // A machine without a place of its own is somewhere in its area.
+  expect(awayFrom({} as View, area(100), at, 50)).toBe(11);
+  expect(awayFrom({} as View, area(200), at, 50)).toBe(0);
+  expect(awayFrom({} as View, area(), at, 50)).toBeNull();
+  expect(awayFrom({} as View, undefined, at, 50)).toBeNull();
   expect(tooFar({ distance_m: 111 } as unknown as View, 50)).toBe(111);
   expect(tooFar({ distance_m: 50 } as unknown as View, 50)).toBeNull();
   expect(tooFar({ distance_m: 111 } as unknown as View, null)).toBeNull();
