@@ -6,12 +6,13 @@ import msgspec
 
 from backend.auth.permissions import Role
 from backend.demo.ids import area_id, machine_id, person_id, point_code, route_id, tag_code
-from backend.demo.plant import CALENDAR, Plant, Route, Stop
+from backend.demo.plant import CALENDAR, OWN, Plant, Route, Stop
 from backend.domains.equipment import codes
 from backend.flow.calendar import written
+from backend.flow.judge import PLANT_KEY
 from backend.kernel.errors import Text
 from backend.kernel.ids import SERVER_AUTHOR, derived
-from backend.sync.op import Act, Add, New, Op
+from backend.sync.op import Act, Add, New, Op, Set
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -44,6 +45,7 @@ def ops(plant: Plant, versions: dict[str, int], now: int) -> list[Op]:
     """Everything that stands before anything happens. `versions`: the newest of each kind; `now`: Unix ms."""
     # A plant with a past stood there before it.
     book = Book(versions, (CALENDAR.day(now) - HISTORY_DAYS - 1) * DAY_MS if plant.large else 0)
+    book.said.append(Set(0, 0, 0, SERVER_AUTHOR, PLANT_KEY, {"name": both(OWN)}))
     for area in plant.areas:
         lat, lon, radius_m = area.place
         fields: dict[str, Any] = {"code": area.code, "names": both(area.names), "place": {"lat": lat, "lon": lon, "radius_m": radius_m}}

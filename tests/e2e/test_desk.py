@@ -268,6 +268,30 @@ def test_every_screen_of_the_desk_is_in_order(new_phone: Callable[..., Phone], p
     assert said == []
 
 
+SMALL = {"tablet": (768, 1024), "phone": (390, 844)}
+
+
+def test_on_a_small_screen_the_desk_shows_one_thing_at_a_time(new_phone: Callable[..., Phone], plant: Plant, drawing: Path) -> None:
+    held = new_phone(**DESK)
+    held.sign_in("admin")
+    upload_plan(held, drawing, "Works")
+    said: list[str] = []
+    for name, (width, height) in SMALL.items():
+        held.page.set_viewport_size({"width": width, "height": height})
+        for path, shows in SCREENS.items():
+            at(held, path, shows)
+            said += [f"{path} ({name}): {one}" for one in findings(held, "zh")]
+        # What was chosen stands in the list's place, at the top; closed, the list is there again.
+        at(held, "/desk/limits", "desk-row")
+        held.press("desk-row")
+        expect(held.by("limit-value")).to_be_in_viewport()
+        expect(held.by("desk-table")).to_be_hidden()
+        held.press("pane-close")
+        expect(held.by("desk-row").first).to_be_in_viewport()
+        expect(held.by("desk-limits")).to_be_in_viewport()
+    assert said == []
+
+
 def test_the_desk_is_not_for_a_worker(new_phone: Callable[..., Phone]) -> None:
     held = new_phone(**DESK)
     held.sign_in("worker")

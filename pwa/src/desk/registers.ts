@@ -70,7 +70,7 @@ function people(rows: Doc[]): Register {
             .join(t("list.comma")),
         wide: 2.2,
       },
-      { name: "employer", title: d("employer"), text: (doc) => text(doc.view.employer), wide: 1.2 },
+      { name: "employer", title: d("employer"), text: (doc) => text(doc.view.employer), wide: 1.2, spare: true },
       state(),
     ],
     filters: [
@@ -95,13 +95,14 @@ function machines(rows: Doc[]): Register {
     columns: [
       { name: "number", title: d("number"), text: (doc) => text(doc.view.number), wide: 1 },
       { name: "name", title: d("name"), text: (doc) => nameOf(doc.view), wide: 1.9 },
-      { name: "type", title: d("type"), text: (doc) => machineType(doc.view.type), wide: 1.2 },
+      { name: "type", title: d("type"), text: (doc) => machineType(doc.view.type), wide: 1.2, spare: true },
       { name: "area", title: d("area"), text: (doc) => areaName(doc.view.area), wide: 1 },
       {
         name: "criticality",
         title: d("criticality"),
         text: (doc) => text(doc.view.criticality),
         wide: 0.7,
+        spare: true,
       },
       {
         ...state(),
@@ -130,7 +131,7 @@ function tags(rows: Doc[]): Register {
         text: (doc) => (doc.view.machine ? machineTitle(refView("machine", doc.view.machine)) : ""),
         wide: 2,
       },
-      { name: "area", title: d("area"), text: (doc) => (doc.view.area ? areaName(doc.view.area) : ""), wide: 1 },
+      { name: "area", title: d("area"), text: (doc) => (doc.view.area ? areaName(doc.view.area) : ""), wide: 1, spare: true },
       state(),
     ],
     filters: [areaFilter(rows, (doc) => (doc.view.area ? [String(doc.view.area)] : [])), stateFilter("tag")],
@@ -146,7 +147,7 @@ export function areas(rows: Doc[], machinesIn: ReadonlyMap<string, number>): Reg
     columns: [
       { name: "code", title: d("code"), text: (doc) => text(doc.view.code), wide: 0.8 },
       { name: "name", title: d("name"), text: (doc) => nameOf(doc.view), wide: 1.6 },
-      { name: "parent", title: d("parent"), text: (doc) => (doc.view.parent ? areaName(doc.view.parent) : ""), wide: 1.2 },
+      { name: "parent", title: d("parent"), text: (doc) => (doc.view.parent ? areaName(doc.view.parent) : ""), wide: 1.2, spare: true },
       {
         name: "machines",
         title: d("n_machines"),
@@ -195,6 +196,7 @@ function limits(): Register {
         text: (doc) => show(sure, doc.view.sure, 0),
         tone: (doc) => (doc.view.sure === "A" ? "ok" : "yellow"),
         wide: 1.2,
+        spare: true,
       },
       {
         name: "state",

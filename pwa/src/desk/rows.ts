@@ -10,6 +10,8 @@ export interface Column<T> {
   /** share of the table's width */
   wide?: number;
   numeric?: boolean;
+  /** left out where there is little room: beside an open pane, on a small screen */
+  spare?: boolean;
 }
 
 export interface Filter<T> {

@@ -11,10 +11,19 @@ export function allowedAway(core: Core): number | null {
   return typeof value === "number" ? value : null;
 }
 
-/** Metres between a machine's own place and the phone; null where one of them is unknown, or where the phone is less sure than the limit is
- *  wide: such a fix says nothing. */
-export function awayFrom(machine: View, at: { lat: number; lon: number; accuracy_m: number }, allowed: number | null): number | null {
-  return at.accuracy_m <= (allowed ?? Number.POSITIVE_INFINITY) ? distance(machine.place, at) : null;
+/** Metres between a machine and the phone: from its own place, else from the edge of its area. Null where none is known, or where the phone
+ *  is less sure than the limit is wide: such a fix says nothing. */
+export function awayFrom(
+  machine: View,
+  area: View | undefined,
+  at: { lat: number; lon: number; accuracy_m: number },
+  allowed: number | null,
+): number | null {
+  if (at.accuracy_m > (allowed ?? Number.POSITIVE_INFINITY)) return null;
+  if (machine.place) return distance(machine.place, at);
+  const radius = (area?.place as { radius_m?: number } | null)?.radius_m;
+  const away = distance(area?.place, at);
+  return away === null || typeof radius !== "number" ? null : Math.max(0, away - radius);
 }
 
 /** How far a check was from its machine, where that is farther than the plant allows; else null. */

@@ -51,7 +51,7 @@ export async function checkAt(core: Core, stop: Stop, visit: Visit): Promise<str
   const modes = kind?.checklist?.modes ?? [];
   const { tag, place } = visit;
   const machine = refView("machine", stop.machine);
-  const distance_m = (machine && place && awayFrom(machine, place, allowedAway(core))) ?? undefined;
+  const distance_m = (machine && place && awayFrom(machine, refView("area", machine.area), place, allowedAway(core))) ?? undefined;
   const given = { tag, place, distance_m };
   const known = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   return core.create(stop.check ?? "", {
