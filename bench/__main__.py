@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-ALL = ["first_screen", "start", "scan", "plant_lists", "sign_in", "sync_raw", "sync"]
+ALL = ["first_screen", "start", "scan", "plant_lists", "sign_in", "sync_raw", "growth", "workers", "sync"]
 
 
 def main(names: list[str]) -> int:
