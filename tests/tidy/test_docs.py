@@ -28,7 +28,7 @@ from backend.web.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ["operator.md", "safety-officer.md", "integrator.md", "sync.md", "checklists.md"]
+PAGES = ["operator.md", "safety-officer.md", "integrator.md", "sync.md", "scale.md", "checklists.md"]
 DEPLOY = DOCS / "deploy"
 ANSWERED = {
     *("auth.wrong", "auth.too_many", "auth.expired", "auth.other_session", "auth.key", "auth.proof", "auth.revoked", "auth.not_active"),
@@ -336,7 +336,7 @@ def test_what_a_document_names_exists(name: str, text: str, app: Anlu):
 
 
 def test_each_guide_begins_with_a_summary_in_chinese():
-    for name in PAGES[:4]:
+    for name in PAGES[:5]:
         top = (DOCS / name).read_text("utf-8").split("\n## ")[0]
         assert len(re.findall(r"[\u4e00-\u9fff]", top)) > 120, name
 
@@ -352,9 +352,10 @@ def test_the_reverse_proxies_let_events_through_at_once_take_the_largest_body_an
     events = nginx.partition("location = /api/sync/events {")[2].partition("}")[0]
     assert "proxy_buffering off;" in events
     assert re.search(r"location = /metrics \{\s+return 404;", nginx)
-    caddy = (DEPLOY / "Caddyfile").read_text("utf-8")
-    assert "flush_interval -1" in caddy
-    assert "respond /metrics 404" in caddy
+    for name in ("Caddyfile", "compose.Caddyfile"):
+        caddy = (DEPLOY / name).read_text("utf-8")
+        assert "flush_interval -1" in caddy
+        assert "respond /metrics 404" in caddy
 
 
 def test_the_units_start_commands_that_exist_and_the_timer_backs_up_as_often_as_promised():
@@ -367,6 +368,21 @@ def test_the_units_start_commands_that_exist_and_the_timer_backs_up_as_often_as_
         line.split("=", 1) for line in (DEPLOY / "anlu.env").read_text("utf-8").splitlines() if line and not line.startswith("#")
     )
     assert Settings.read(environment, Path("/nowhere")).https
+
+
+def test_the_compose_file_gives_the_server_settings_that_it_takes():
+    compose = yaml.safe_load((DEPLOY / "compose.yml").read_text("utf-8"))
+    anlu = compose["services"]["anlu"]
+    settings = Settings.read(
+        {name: value.replace("${DB_PASSWORD}", "secret") for name, value in anlu["environment"].items()}, Path("/nowhere")
+    )
+    assert settings.workers > 1
+    assert settings.proxies == [compose["networks"]["default"]["ipam"]["config"][0]["subnet"]]
+    assert {volume.partition(":")[0] for volume in anlu["volumes"]} <= compose["volumes"].keys()
+    assert (ROOT / anlu["build"]["dockerfile"]).is_file()
+    assert re.search(
+        r'^CMD \[".venv/bin/python", "-m", "backend.cli", "serve"\]$', (DEPLOY / "Dockerfile").read_text("utf-8"), re.MULTILINE
+    )
 
 
 def test_the_alerts_are_yaml_and_each_says_in_both_languages_what_is_wrong():
