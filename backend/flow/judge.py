@@ -4,6 +4,7 @@ Kinds, the area tree, limits and what a person may do are kept in memory and dro
 transaction has changed is not kept at all until `observe` tells how it ended.
 """
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 from backend.flow import machine
 from backend.flow.actor import SERVER, Actor, actor, nobody
 from backend.flow.calendar import Calendar, Rosters
-from backend.flow.kind import CompiledKind, compile_kind, unpack_source
+from backend.flow.kind import ROLES, CompiledKind, compile_kind, unpack_source
 from backend.flow.machine import Env, View
 from backend.flow.notices import KIND as NOTICE
 from backend.flow.notices import notice
@@ -28,6 +29,7 @@ SHARED = ("area", "limit", "kind", "roster")
 AROUND = frozenset({*SHARED, "plant", "calendar", "person"})
 """Kinds whose documents make an `Env`."""
 NO_ROSTERS = Rosters()
+DIGEST_CHARS = 8
 VIEWS_KEPT_MAX = 1_000
 """More than a bundle has documents, and little beside them."""
 
@@ -41,6 +43,7 @@ class FlowJudge:
         for kind in kinds:
             self._keep(kind)
         self._retired: set[tuple[str, int]] | None = None
+        self._opens_by: tuple[int, set[str]] | None = None
         self._areas: list[View] | None = None
         self._limits: dict[str, float] | None = None
         self._rosters: Rosters | None = None
@@ -119,6 +122,12 @@ class FlowJudge:
             return set()
         return machine.opens(kind, machine.view(kind, key, body), Env(actor=await self._actor(docs, person), now=0))
 
+    async def reads(self, docs: Docs, person: str) -> dict[str, str]:
+        """For each capability that some kind's `opens` asks, where this person holds it, as a short digest; `roles` where one asks those."""
+        who = await self._actor(docs, person)
+        caps = self._opening()
+        return {cap: _digest(who.roles if cap == ROLES else who.caps.get(cap, [])) for cap in sorted(caps)}
+
     def is_stop(self, op: Op, doc: Document | None) -> bool:
         """Whether this is a transition marked `stop`, or an item that stops."""
         if not isinstance(op, Act | Add) or doc is None:
@@ -184,6 +193,11 @@ class FlowJudge:
         )
 
     # How it is found.
+
+    def _opening(self) -> set[str]:
+        if self._opens_by is None or self._opens_by[0] != len(self._kinds):
+            self._opens_by = len(self._kinds), {cap for kind in self._kinds.values() for cap in kind.opened_by}
+        return self._opens_by[1]
 
     async def _env_of(self, docs: Docs, person: str, now: int, kind: CompiledKind) -> Env:
         """As `env`, but asked for once in a bundle and its documents, until one of those that it is made of changes."""
@@ -374,3 +388,7 @@ class FlowJudge:
                 self._singles.clear()
             case "limit":
                 self._limits = None
+
+
+def _digest(words: list[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:DIGEST_CHARS]

@@ -1,5 +1,6 @@
 """What a kind file says. Twin of pwa/src/flow/kind.ts; the wire form is the same, as JSON, with `extends` resolved."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
@@ -207,6 +208,7 @@ class Use(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     required: bool = False
 
 
+ROLES = "roles"
 PLACES_DAYS = 90
 """After how long a personal place is rounded where its kind names no other time: a law that asks for more stands in the kind."""
 
@@ -388,6 +390,17 @@ class CompiledKind:
         """Names of the fields that hold personal values; `set.entry` for those of a set's items."""
         of_sets = [f"{name}.{entry}" for name, spec in self.kind.sets.items() for entry, field in spec.fields.items() if field.personal]
         return [*(name for name, field in self.kind.fields.items() if field.personal), *of_sets]
+
+    @cached_property
+    def opened_by(self) -> frozenset[str]:
+        """The capabilities that decide who reads the `personal` ones; `roles` where a rule asks for roles themselves."""
+        fields = [*self.kind.fields.values(), *(field for spec in self.kind.sets.values() for field in spec.fields.values())]
+        found: set[str] = set()
+        for text in {field.opens or self.kind.opens for field in fields if field.personal} - {None}:
+            with contextlib.suppress(CelSyntax):
+                read = self.program(str(text), "doc").text
+                found |= {*read.caps, *(ROLES for ref in read.refs if (ref.root, ref.name) == ("actor", ROLES))}
+        return frozenset(found)
 
     @cached_property
     def places(self) -> frozenset[str]:

@@ -114,9 +114,10 @@ is answered by `want` in the next pull. All lines of a page are applied together
 everything; it stays where it was until a first pull, also of one more shape, is complete. `total` is about how many lines will come.
 
 The cursor is ours alone to read: a place for each shape and one for verdicts, sealed with a key of this database for this person, device
-and epoch. One that does not fit, or is older than what trails are kept for, means `reset`. A shape that is new to the cursor comes whole,
-in key order, from a place noted before its first document was read, and its trail is followed from there, so that nothing that changes
-meanwhile is missed. A shape that is no longer held brings `gone` for what no other held shape has.
+and epoch. One that does not fit, or is older than what trails are kept for, means `reset`; so does one from before a change of the rights
+by which personal values are opened (its documents would come with the seq that the phone has). A shape that is new to the cursor comes
+whole, in key order, from a place noted before its first document was read, and its trail is followed from there, so that nothing that
+changes meanwhile is missed. A shape that is no longer held brings `gone` for what no other held shape has.
 
 Personal values
 ===============

@@ -142,6 +142,11 @@ class Judge(Protocol):
         """Names of the personal fields of this document whose sealed values this person may read."""
         ...
 
+    async def reads(self, docs: Docs, person: str) -> dict[str, str]:
+        """A short word for each right on which `opens` hangs, and on what this person holds it: where one is another than it was, the
+        phone holds values that were opened, or kept shut, under a right that has changed."""
+        ...
+
     def is_stop(self, op: Op, doc: Document | None) -> bool:
         """Whether its document's kind says that this op stops something: a transition, or an item of a set. It counts whoever said it."""
         ...

@@ -8,6 +8,7 @@ lines are joined, not encoded.
 import base64
 import hashlib
 import hmac
+import zlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ VERDICTS_IN_PAGE_MAX = 500
 WANTED_MAX = 500
 CURSOR_CHARS_MAX = 65_536
 TAG_BYTES = 16
+PACKED, PLAIN = "2:", ""
+"""How a cursor's content is written, as its tag says it: compressed, so that one for 2,000 areas is still taken, or, until then, as it was.
+A server of the version before knows no tag of the new form, and begins again."""
 TURNS = {"site": 0, "person": 1, "role": 2, "area": 3}
 
 
@@ -36,6 +40,8 @@ class Cursor(msgspec.Struct, omit_defaults=True):
     shapes: dict[str, int | tuple[int, str]] = {}
     verdicts: int = 0
     through: int = 0
+    reads: dict[str, str] = {}
+    """Under which rights personal values were opened for it, as `Judge.reads` says; none in a cursor from before that was noted."""
 
 
 class Page(msgspec.Struct):
@@ -70,11 +76,14 @@ class Puller:
             async with self._store.read() as tx:
                 held = sorted(set(await self.shapes(tx, person)), key=_turn)
                 lines: list[bytes] = []
-                if cursor.shapes and _least(cursor.shapes.values()) < await floor(tx):
+                reads = await self._judge.reads(TxDocs(tx), person)
+                other = any(reads.get(right, word) != word for right, word in cursor.reads.items())
+                if cursor.shapes and (other or _least(cursor.shapes.values()) < await floor(tx)):
                     if not first:
-                        # What it stood before was taken away meanwhile: it asks again, and hears of the reset.
+                        # What it stood on was taken away meanwhile: it asks again, and hears of the reset.
                         return
                     cursor, reset = Cursor(), True
+                cursor.reads = reads
                 if first:
                     head = {"epoch": self._epoch, "reset": reset, "total": await self._total(tx, cursor, held, device) + len(want)}
                     lines.append(msgspec.json.encode(head))
@@ -114,7 +123,7 @@ class Puller:
         numbers = [place for place in places.values() if isinstance(place, int)]
         if len(numbers) == len(places):
             through = min(numbers, default=end)
-        return Page(lines, Cursor(places, done, through), more or done < end)
+        return Page(lines, Cursor(places, done, through, cursor.reads), more or done < end)
 
     async def _lost(self, tx: Tx, places: dict[str, Any], held: list[str], end: int) -> list[bytes]:
         """What the phone must forget with the shapes that its person no longer holds."""
@@ -262,11 +271,11 @@ class Puller:
         row = await tx.one("SELECT COUNT(*) AS n FROM ledger WHERE queue = $1 AND seq > $2", device, cursor.verdicts)
         return total + (row["n"] if row is not None else 0)
 
-    def _tag(self, content: bytes, person: str, device: int) -> bytes:
-        return hmac.digest(self._key, f"{self._epoch}:{person}:{device}:".encode() + content, hashlib.sha256)[:TAG_BYTES]
+    def _tag(self, content: bytes, person: str, device: int, form: str = PACKED) -> bytes:
+        return hmac.digest(self._key, f"{form}{self._epoch}:{person}:{device}:".encode() + content, hashlib.sha256)[:TAG_BYTES]
 
     def _write(self, cursor: Cursor, person: str, device: int) -> str:
-        content = msgspec.json.encode(cursor)
+        content = zlib.compress(msgspec.json.encode(cursor))
         return base64.urlsafe_b64encode(self._tag(content, person, device) + content).decode()
 
     def _read(self, text: str | None, person: str, device: int) -> Cursor | None:
@@ -275,11 +284,14 @@ class Puller:
             return None
         try:
             raw = base64.urlsafe_b64decode(text.encode("ascii"))
-            if not hmac.compare_digest(raw[:TAG_BYTES], self._tag(raw[TAG_BYTES:], person, device)):
-                return None
-            return msgspec.json.decode(raw[TAG_BYTES:], type=Cursor)
+            tag, content = raw[:TAG_BYTES], raw[TAG_BYTES:]
+            if hmac.compare_digest(tag, self._tag(content, person, device)):
+                return msgspec.json.decode(zlib.decompress(content), type=Cursor)
+            if hmac.compare_digest(tag, self._tag(content, person, device, PLAIN)):
+                return msgspec.json.decode(content, type=Cursor)
         except ValueError:
-            return None
+            pass
+        return None
 
 
 async def _doc(opener: Opener, row: Any) -> bytes:

@@ -1,8 +1,11 @@
 """What a phone hears, and what it must not hear."""
 
 import asyncio
+import base64
 import json
+import uuid
 
+import msgspec
 import pytest
 from world import Phone, World
 
@@ -414,6 +417,40 @@ class TestCursors:
         pulled = await world.pull(phone, cursor)
         assert pulled.head["reset"] is True
         assert len(pulled.of("doc")) == 2
+
+    async def test_when_what_one_may_read_has_changed_all_comes_again_as_it_may_be_read_now(self, world: World):
+        phone, reader = await world.phone(), await world.phone()
+        thing = phone.new({"place": phone.seal({"lat": 39.9})})
+        await phone.push()
+        cursor = (await world.pull(reader)).cursor
+        for allowed, place in ((True, {"lat": 39.9}), (False, None)):
+            (world.judge.readers.add if allowed else world.judge.readers.discard)(reader.person)
+            pulled = await world.pull(reader, cursor)
+            assert pulled.head["reset"] is True
+            (line,) = [line for line in pulled.of("doc") if line["doc"] == thing]
+            assert line["body"]["fields"]["place"][0] == place
+            cursor = pulled.cursor
+            again = await world.pull(reader, cursor)
+            assert (again.head["reset"], again.of("doc")) == (False, [])
+
+    async def test_a_cursor_of_the_version_before_goes_on_without_a_reset(self, world: World):
+        phone = await world.phone()
+        phone.new({})
+        await phone.push()
+        puller = world.sync._puller
+        held = puller._read((await world.pull(phone)).cursor, phone.person, phone.number)
+        content = msgspec.json.encode({"shapes": held.shapes, "verdicts": held.verdicts, "through": held.through})
+        tag = puller._tag(content, phone.person, phone.number, pulling.PLAIN)
+        pulled = await world.pull(phone, base64.urlsafe_b64encode(tag + content).decode())
+        assert (pulled.head["reset"], pulled.of("doc")) == (False, [])
+
+    async def test_a_person_of_two_thousand_areas_has_a_cursor_that_is_still_taken(self, world: World):
+        phone = await world.phone()
+        puller = world.sync._puller
+        held = pulling.Cursor({f"area:{uuid.uuid4()}": 3_456_789_012_345_678 for _ in range(2_000)}, 1, 1)
+        text = puller._write(held, phone.person, phone.number)
+        assert len(text) <= pulling.CURSOR_CHARS_MAX
+        assert puller._read(text, phone.person, phone.number) == held
 
 
 class TestEvents:

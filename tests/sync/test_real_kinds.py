@@ -106,11 +106,35 @@ async def test_a_place_is_for_those_the_kind_names_and_a_nameless_report_names_n
 async def test_a_person_without_a_role_any_more_loses_what_they_held(plant: RealPlant):
     mine = plant.worker.new({"area": plant.areas[0], "note": "x"}, kind="hazard")
     await plant.worker.push()
-    cursor = (await plant.pull(plant.supervisor)).cursor
-    (verdict,) = await plant.sync.say(Act(0, 0, 0, SERVER_AUTHOR, f"person/{plant.supervisor.person}", "assign_roles", {"roles": []}, 0))
-    assert verdict.state == "ok", verdict
-    gone = {line["gone"] for line in (await plant.pull(plant.supervisor, cursor)).of("gone")}
-    assert mine in gone
+    colleague = await plant.member("inspector", plant.areas[0])
+    for phone in (plant.supervisor, colleague):
+        pulled = await plant.pull(phone)
+        assert mine in {line["doc"] for line in pulled.of("doc")}
+        (verdict,) = await plant.sync.say(Act(0, 0, 0, SERVER_AUTHOR, f"person/{phone.person}", "assign_roles", {"roles": []}, 0))
+        assert verdict.state == "ok", verdict
+        pulled = await plant.pull(phone, pulled.cursor)
+        # Who read personal values begins again; who did not is told what is gone.
+        assert pulled.head["reset"] is (phone is plant.supervisor)
+        assert (mine in {line["gone"] for line in pulled.of("gone")}) is (phone is colleague)
+        assert mine not in {line["doc"] for line in pulled.of("doc")}
+
+
+async def test_who_becomes_a_supervisor_reads_the_places_that_were_shut_and_who_is_none_any_more_reads_them_no_longer(plant: RealPlant):
+    exact = {"lat": 39.9, "lon": 116.4, "accuracy_m": 8, "source": "gps", "phone_at": plant.now, "at": plant.now}
+    hazard = plant.worker.new({"area": plant.areas[0], "note": "oil", "place": plant.worker.seal(exact)}, kind="hazard")
+    await plant.worker.push()
+    other = await plant.member("worker", plant.areas[0])
+    cursor, place = None, "not read"
+    person = f"person/{other.person}"
+    for role, reads in (("worker", None), ("supervisor", exact), ("inspector", None), ("guardian", None)):
+        roles = {"roles": [{"role": role, "area": plant.areas[0]}]}
+        (verdict,) = await plant.sync.say(Act(0, 0, 0, SERVER_AUTHOR, person, "assign_roles", roles, 0))
+        pulled = await plant.pull(other, cursor)
+        place = next((line["body"]["fields"]["place"][0] for line in pulled.of("doc") if line["doc"] == hazard), place)
+        assert place == reads, (role, verdict)
+        # Roles that read the same bring no reset.
+        assert pulled.head["reset"] is (role != "guardian")
+        cursor = pulled.cursor
 
 
 async def test_where_a_hazard_was_is_rounded_after_90_days_and_not_before(plant: RealPlant):

@@ -105,6 +105,9 @@ class SmallJudge:
     async def opens(self, docs: Docs, person: str, key: str, body: Body) -> set[str]:
         return {"place", "author", "remarks.where"} if person in self.readers else set()
 
+    async def reads(self, docs: Docs, person: str) -> dict[str, str]:
+        return {"read": str(person in self.readers)}
+
     def is_stop(self, op: Op, doc: Document | None) -> bool:
         return isinstance(op, Act) and op.transition == "halt"
 
