@@ -155,6 +155,18 @@ def test_whoever_tries_it_finds_something_to_do_in_their_area(told: History):
     assert not any(at > begins - 1_800_000 for at in checked), "the first crane waits to be checked"
 
 
+def test_the_whole_past_of_thirty_days_is_the_same_each_time(told: History):
+    again = history(large(), file_kinds(), NOW)
+    assert again.events == told.events
+    assert again.shots == told.shots
+    begun = {event.op.doc for event in told.events if isinstance(event.op, New)}
+    days = {CALENDAR.day(event.at) for event in told.events}
+    assert len(days) >= 30
+    assert len(begun) > 1_500
+    assert len(told.events) > 20_000
+    assert len(told.shots) > 600
+
+
 def test_nobody_is_in_two_places_at_once_and_few_notes_are_twice(told: History):
     busy: dict[str, list[tuple[int, int]]] = {}
     begun: dict[str, int] = {}
@@ -187,9 +199,9 @@ def test_photos_are_drawn_the_same_each_time_differ_from_one_another_and_are_sma
     assert len(plan) < 400_000
 
 
-async def laid(folder: Path, now: int, *, cut: bool = False) -> dict[str, Any]:
+async def laid(folder: Path, now: int, *, cut: bool = False, database: str = "") -> dict[str, Any]:
     """The documents of a large plant with three days behind it. `cut`: it was stopped on the way, and went on."""
-    app = build(Settings(data=str(folder), password_ms=20))
+    app = build(Settings(data=str(folder), database=database, password_ms=20))
     async with app.lifespan():
         for task in asyncio.all_tasks():
             if task.get_name() == "anlu-deadlines":
@@ -257,10 +269,12 @@ def plain(documents: dict[str, Any]) -> list[Any]:
 KINDS = ("area", "person", "machine", "tag", "roster", "round.route", "round", "hazard", "plan")
 
 
-async def test_two_seedings_agree_also_where_one_was_cut_off_and_went_on_and_verify_is_clean(tmp_path: Path):
+async def test_two_seedings_agree_where_one_is_on_postgresql_and_was_cut_off_and_verify_is_clean(tmp_path: Path, databases: Any):
     now = time.time_ns() // 1_000_000
     first = await laid(tmp_path / "one", now)
-    second = await laid(tmp_path / "two", now, cut=True)
+    url = databases.new()
+    second = await laid(tmp_path / "two", now, cut=True, database=url)
+    databases.drop(url)
     assert plain(first) == plain(second)
     kinds = Counter(key.partition("/")[0] for key in first)
     assert (kinds["area"], kinds["machine"], kinds["person"], kinds["round.route"], kinds["plan"]) == (40, 300, 120, 12, 1)
