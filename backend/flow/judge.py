@@ -123,7 +123,7 @@ class FlowJudge:
         return machine.opens(kind, machine.view(kind, key, body), Env(actor=await self._actor(docs, person), now=0))
 
     async def reads(self, docs: Docs, person: str) -> dict[str, str]:
-        """For each capability that some kind's `opens` asks, where this person holds it, as a short digest; `roles` where one asks those."""
+        """For each capability that some kind's `opens` asks, a digest of where this person holds it; `roles` where one asks those."""
         who = await self._actor(docs, person)
         caps = self._opening()
         return {cap: _digest(who.roles if cap == ROLES else who.caps.get(cap, [])) for cap in sorted(caps)}
