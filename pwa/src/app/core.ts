@@ -44,6 +44,8 @@ const SIGN_OUT_PUSH_MS_MAX = 5_000;
 const SAID_PUSH_AFTER_MS = 150;
 const ACTIVE_NOTED_MS = 20_000;
 const LOOK_EVERY_MS = 15_000;
+/** A locked phone that nobody touches asks so often whether the server is still the one it knows. */
+const ASK_EVERY_MS = 300_000;
 const OPENED_BY_MS = 1_500;
 /** While thousands are read from the phone, lists are made anew this often. */
 const WAKE_EVERY_MS = 500;
@@ -675,6 +677,7 @@ export function createCore(given: Partial<World> = {}): Core {
     }
   }
 
+  let asked = 0;
   /** Push, then pull. Never throws: what stands in the way is in `sync`. */
   async function round(): Promise<void> {
     note({ running: true });
@@ -683,6 +686,7 @@ export function createCore(given: Partial<World> = {}): Core {
     try {
       await world.exclusive("anlu-sync", async () => {
         // Where nobody can pull, a restored server is known by its answer to a question alone: what it lost is brought back all the same.
+        if (!space) asked = wall();
         trouble = await push({ ...means(), ask: !space });
         await afterPush();
         const due = await db.read("signOutDue");
@@ -963,7 +967,7 @@ export function createCore(given: Partial<World> = {}): Core {
     window.addEventListener("offline", () => note({ online: false }));
     setInterval(async () => {
       if (idle()) lockNow();
-      if (!space) soon(0);
+      if (!space && Math.abs(wall() - asked) > ASK_EVERY_MS) soon(0);
       storage.value = await usage();
     }, LOOK_EVERY_MS);
     channel?.addEventListener("message", (event) => void heard(event.data));
