@@ -59,10 +59,11 @@ class Me(msgspec.Struct):
 
 
 class Report(msgspec.Struct, forbid_unknown_fields=True):
-    """What a phone holds in its queue: ops kept, ops not acknowledged, and the time of the oldest of those."""
+    """What a phone holds in its queue: ops kept, ops not acknowledged, photos not sent, and the time of the oldest of those."""
 
     held: Count
     unsent: Count
+    photos: Count | None = None
     oldest_at: UnixMs | None = None
 
 
@@ -79,6 +80,7 @@ class DeviceOut(msgspec.Struct):
     retired_by: str | None
     held: int | None
     unsent: int | None
+    photos: int | None
     oldest_at: int | None
     reported_at: int | None
 
@@ -172,7 +174,9 @@ async def retire_device(number: FromPath[DeviceNumber], auth: NamedDependency[Au
 async def report_device(data: Report, auth: NamedDependency[Auth], principal: NamedDependency[Principal]) -> None:
     """A phone says what it still holds."""
     async with auth.store.write() as tx:
-        await devices.report(tx, principal.device, held=data.held, unsent=data.unsent, oldest_at=data.oldest_at, now=auth.clock())
+        await devices.report(
+            tx, principal.device, held=data.held, unsent=data.unsent, photos=data.photos, oldest_at=data.oldest_at, now=auth.clock()
+        )
 
 
 async def provide_auth(request: Asking) -> Auth:

@@ -25,8 +25,8 @@ class Proof(msgspec.Struct, forbid_unknown_fields=True):
 class Device(msgspec.Struct):
     """A device as the server knows it. Times are Unix ms; `public_key` is base64 SPKI, None for the server's own device.
 
-    `held`, `unsent` and `oldest_at` are what the phone last said (`reported_at`) of its queue: ops it keeps, those of them not yet
-    acknowledged, and the time of the oldest such.
+    `held`, `unsent`, `photos` and `oldest_at` are what the phone last said (`reported_at`) of its queue: ops it keeps, those of them not
+    yet acknowledged, photos not yet sent, and the time of the oldest of these.
     """
 
     number: int
@@ -39,6 +39,7 @@ class Device(msgspec.Struct):
     retired_by: str | None = None
     held: int | None = None
     unsent: int | None = None
+    photos: int | None = None
     oldest_at: int | None = None
     reported_at: int | None = None
     seen_at: int | None = None
@@ -109,13 +110,14 @@ def proven(device: Device, proof: Proof) -> bool:
     return signed(device.public_key, f"anlu-device:{proof.number}:{proof.nonce}".encode(), proof.proof)
 
 
-async def report(tx: Any, number: int, *, held: int, unsent: int, oldest_at: int | None, now: int) -> None:
+async def report(tx: Any, number: int, *, held: int, unsent: int, photos: int | None, oldest_at: int | None, now: int) -> None:
     """Keep what a phone says of its own queue, for the day it is lost."""
     await tx.run(
-        "UPDATE device SET held = $2, unsent = $3, oldest_at = $4, reported_at = $5, seen_at = $5 WHERE number = $1",
+        "UPDATE device SET held = $2, unsent = $3, photos = $4, oldest_at = $5, reported_at = $6, seen_at = $6 WHERE number = $1",
         number,
         held,
         unsent,
+        photos,
         oldest_at,
         now,
     )

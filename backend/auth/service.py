@@ -270,13 +270,17 @@ class Auth:
             await self._note("retire", by.person, None, number)
 
     async def principal(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
-        """Who asks. Raises Refusal `auth.expired`, and `auth.other_session` where the request names another person or phone than the
-        cookie."""
+        """Who asks. Raises Refusal `auth.expired`, `auth.device_retired`, and `auth.other_session` where the request names another person
+        or phone than the cookie."""
         token = connection.cookies.get(self.cookie)
         if not token:
             raise Refusal("auth.expired")
         async with self.store.read() as tx:
             found = await sessions.find(tx, token, self.clock())
+            if found is None:
+                device = await sessions.device(tx, token)
+                if device is not None and self.revocations.device(device):
+                    raise Refusal("auth.device_retired", by=await self._retired_by(tx, device))
         if found is None or self.revocations.person(found.person) or self.revocations.device(found.device):
             raise Refusal("auth.expired")
         named = (
@@ -286,6 +290,12 @@ class Auth:
         if named != (found.person, str(found.device)):
             raise Refusal("auth.other_session")
         return found
+
+    async def _retired_by(self, tx: Any, number: int) -> Text:
+        """Whom the holder of a retired phone can ask."""
+        device = await devices.find(tx, number)
+        by = await self.people.standing(tx, device.retired_by) if device and device.retired_by else None
+        return by.names if by else Text("管理员", "the administrator")
 
     async def standing(self, person: str) -> Standing:
         """What a person may do now; nothing, where there is no active person of that id."""
@@ -347,7 +357,7 @@ class Auth:
             raise Refusal("auth.proof")
         device = await self._prove(tx, devices.Proof(phone.number, phone.nonce, phone.proof))
         if device.retired_at is not None or self.revocations.device(device.number):
-            raise Refusal("auth.device_retired")
+            raise Refusal("auth.device_retired", by=await self._retired_by(tx, device.number))
         return device.number
 
     async def _prove(self, tx: Any, proof: devices.Proof) -> devices.Device:

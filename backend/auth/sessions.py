@@ -62,6 +62,12 @@ async def find(tx: Any, token: str, now: int) -> Principal | None:
     return None if row is None else Principal(row["person"], row["device"], row["name"], row["began_at"], row["proven_at"])
 
 
+async def device(tx: Any, token: str) -> int | None:
+    """The phone on which this session was begun, also once it is over; None where it is unknown."""
+    row = await tx.one("SELECT device FROM session WHERE name = $1", name_of(token))
+    return None if row is None else row["device"]
+
+
 async def move(tx: Any, name: str, device: int) -> None:
     """The session goes on under the phone's new number."""
     await tx.run("UPDATE session SET device = $2 WHERE name = $1", name, device)

@@ -391,13 +391,17 @@ async def test_an_administrator_cannot_lock_themselves_out(plant):
 async def test_a_retired_phone_is_out_at_once_with_every_person_on_it(plant):
     admin = await plant.phone().sign_in("admin")
     lost = await plant.phone().sign_in("worker")
-    await lost.post("/api/devices/report", {"held": 12, "unsent": 3, "oldest_at": plant.clock() - 1000})
+    await lost.post("/api/devices/report", {"held": 12, "unsent": 3, "photos": 2, "oldest_at": plant.clock() - 1000})
     listed = {d["number"]: d for d in (await admin.get("/api/devices")).json()["devices"]}
-    assert (listed[lost.number]["held"], listed[lost.number]["unsent"]) == (12, 3)
+    assert (listed[lost.number]["held"], listed[lost.number]["unsent"], listed[lost.number]["photos"]) == (12, 3, 2)
+    # A phone of the version before knows nothing of photos.
+    assert (await lost.post("/api/devices/report", {"held": 12, "unsent": 3, "oldest_at": None})).status_code == 204
     assert (await admin.post(f"/api/devices/{lost.number}/retire")).status_code == 204
-    assert (await lost.get("/api/auth/me")).json()["code"] == "auth.expired"
-    answer = await lost.try_sign_in("inspector")
-    assert (answer.status_code, answer.json()["code"]) == (403, "auth.device_retired")
+    # Nobody is sent to a sign-in that cannot help: the phone says that it was retired, and who can be asked.
+    for answer in (await lost.get("/api/auth/me"), await lost.try_sign_in("inspector")):
+        assert (answer.status_code, answer.json()["code"]) == (403, "auth.device_retired")
+        assert set(answer.json()["params"]["by"]) == {"zh", "en"}
+        assert answer.json()["params"]["by"]["zh"]
     assert (await admin.post(f"/api/devices/{2**47}/retire")).json()["code"] == "auth.device_unknown"
     assert plant.app.state["auth"].revocations.device(lost.number)
 

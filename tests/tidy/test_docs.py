@@ -222,7 +222,7 @@ def sync_limits_table(_: Anlu) -> str:
         ("回执 receipt, days", tokens.RECEIPT_DAYS, ""),
         ("曾用设备号 predecessors in a certificate", devices.PREDECESSORS_MAX, "`op.wrong_device`"),
         ("随机数 nonce, ms", nonces.LIFE_MS, "`auth.proof`"),
-        ("每个用户名试错 tries for a name in five minutes", attempts.ATTEMPTS_MAX, "`auth.too_many`"),
+        ("每个账号试错 tries for a name in five minutes", attempts.ATTEMPTS_MAX, "`auth.too_many`"),
         ("一页文档 documents in a page of a first pull", pull.DOCS_IN_PAGE_MAX, "next page"),
         ("一页变更 changes in a page", pull.CHANGES_IN_PAGE_MAX, "next page"),
         ("want", pull.WANTED_MAX, "the rest is not read"),

@@ -21,7 +21,7 @@ import type { Flow } from "../sync/rules";
 import { basicView } from "../sync/view";
 import { deviceLabel } from "./label";
 import { Slices } from "./slices";
-import { type Answer, AppError, type Core, type Label, type Me, type OutboxItem, type SyncState } from "./types";
+import { type Answer, AppError, type Core, type Label, type Me, type MediaItem, type OutboxItem, type SyncState } from "./types";
 
 /** What the core takes from its surroundings; tests give their own. */
 export interface World extends Surroundings {
@@ -94,7 +94,7 @@ export function createCore(given: Partial<World> = {}): Core {
   const unsent = computed(() => {
     // Whoever is here has it from the very list that the outbox shows, so that the two never tell different numbers.
     const shown = me.value ? outbox.value.filter((item) => item.state === "queued" || item.state === "sending") : unsentOfAll.value;
-    const going = uploads.value.filter((photo) => ["queued", "sending"].includes(photo.state) && ["taken", "queued"].includes(photo.of));
+    const going = uploads.value.filter(isGoing);
     const photos = me.value ? going.filter((photo) => photo.author === me.value?.id) : going;
     const since = [...shown, ...photos].map(({ at }) => at);
     return { count: shown.length, photos: photos.length, oldestAt: since.length ? Math.min(...since) : null };
@@ -786,8 +786,10 @@ export function createCore(given: Partial<World> = {}): Core {
   let reported = "";
   async function report(person: string): Promise<void> {
     const kept = await db.ops.filter((row) => row.bytes !== null).count();
-    const oldest = unsentOfAll.value.length ? Math.min(...unsentOfAll.value.map((row) => row.at)) : null;
-    const body = JSON.stringify({ held: kept, unsent: unsentOfAll.value.length, oldest_at: oldest });
+    const photos = uploads.value.filter(isGoing);
+    const since = [...unsentOfAll.value, ...photos].map(({ at }) => at);
+    const oldest = since.length ? Math.min(...since) : null;
+    const body = JSON.stringify({ held: kept, unsent: unsentOfAll.value.length, photos: photos.length, oldest_at: oldest });
     if (body === reported) return;
     const headers = { ...named(person), "Content-Type": "application/json" };
     await send(world.fetch, `${world.origin}/api/devices/report`, { method: "POST", headers, body });
@@ -814,7 +816,11 @@ export function createCore(given: Partial<World> = {}): Core {
       if (response.status === 204) return undefined as T;
       return response.headers.get("Content-Type")?.includes("json") ? await json<T>(response) : ((await response.blob()) as T);
     } catch (error) {
-      if (error instanceof HttpError && (error.status === 401 || error.code === "auth.other_session") && me.value)
+      if (
+        error instanceof HttpError &&
+        (error.status === 401 || ["auth.other_session", "auth.device_retired"].includes(error.code)) &&
+        me.value
+      )
         note({ trouble: { code: error.code, params: error.params } });
       throw error;
     }
@@ -1092,4 +1098,9 @@ export function createCore(given: Partial<World> = {}): Core {
 /** Values as JSON has them: what Vue wraps is unwrapped, what JSON cannot say is gone. */
 function plain<T>(value: T): T {
   return JSON.parse(JSON.stringify(value)) as T;
+}
+
+/** Named by what was said and not yet on the server, nor refused by it. */
+function isGoing(photo: MediaItem): boolean {
+  return ["queued", "sending"].includes(photo.state) && ["taken", "queued"].includes(photo.of);
 }

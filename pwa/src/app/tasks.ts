@@ -1,5 +1,6 @@
 // What waits for this person: their own open checks and rounds, rounds missed where they supervise, hazards given to them or to give, parked entries they decide on.
 import { computed, type ComputedRef } from "vue";
+import { hazardTitle } from "../domains/hazards/words";
 import { isMine, isNear, isOpenRound, nextStop, stopsOf, unreached } from "../domains/rounds/rounds";
 import { label, span, t, when } from "../i18n";
 import type { IconName, LevelName } from "../ui/icons";
@@ -89,10 +90,9 @@ export function useTasks(): ComputedRef<Task[]> {
         to: `/hazards/${view.id}`,
         level: levelOf(view.grade),
         get what() {
-          const of = label(view.title as string) || String(view.note || "") || machineTitle(refView("machine", view.machine));
-          return t(view.status === "reported" ? "tasks.assign" : view.status === "done" ? "tasks.review" : "tasks.rectify", {
-            what: of || t("hazards.one"),
-          });
+          // What was found, in the words of whoever found it; a check's item says only how it should be.
+          const what = view.item && view.note ? String(view.note) : hazardTitle(view);
+          return t(view.status === "reported" ? "tasks.assign" : view.status === "done" ? "tasks.review" : "tasks.rectify", { what });
         },
         get where() {
           return areaName(view.area);
