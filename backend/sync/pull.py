@@ -22,6 +22,7 @@ from backend.sync.shapes import CAME, MARK, Opener, TxDocs, members
 from backend.sync.trail import floor
 
 DOCS_IN_PAGE_MAX = 500
+SHAPES_IN_PAGE_MAX = 100
 CHANGES_IN_PAGE_MAX = 1_000
 VERDICTS_IN_PAGE_MAX = 500
 WANTED_MAX = 500
@@ -151,22 +152,27 @@ class Puller:
         return await self._whole(tx, opener, sorted(allowed)) + [_gone(key, end) for key in keys if key not in allowed]
 
     async def _come(self, tx: Tx, opener: Opener, places: dict[str, Any], coming: list[str]) -> list[bytes]:
-        """The next documents of the first shape that is not complete. What another, complete shape holds has come with that."""
-        shape = coming[0]
-        since, after = places[shape]
-        complete = [s for s, place in places.items() if isinstance(place, int)]
-        rows = await tx.all(
-            "SELECT d.key, d.seq, d.body FROM member m JOIN document d ON d.key = m.doc WHERE m.shape = $1 AND m.doc > $2"
-            f" ORDER BY m.doc LIMIT {DOCS_IN_PAGE_MAX}",
-            shape,
-            after,
-        )
-        if len(rows) < DOCS_IN_PAGE_MAX:
-            places[shape] = since
-        else:
-            places[shape] = (since, rows[-1]["key"])
-        there = await members(tx, [row["key"] for row in rows], complete) if complete and rows else set()
-        return [await _doc(opener, row) for row in rows if row["key"] not in there]
+        """The next documents of the shapes that are not complete, one after the other. What another, complete shape holds has come with
+        that."""
+        lines: list[bytes] = []
+        room = DOCS_IN_PAGE_MAX
+        for shape in coming[:SHAPES_IN_PAGE_MAX]:
+            since, after = places[shape]
+            complete = [s for s, place in places.items() if isinstance(place, int)]
+            rows = await tx.all(
+                "SELECT d.key, d.seq, d.body FROM member m JOIN document d ON d.key = m.doc WHERE m.shape = $1 AND m.doc > $2"
+                " ORDER BY m.doc LIMIT $3",
+                shape,
+                after,
+                room,
+            )
+            places[shape] = since if len(rows) < room else (since, rows[-1]["key"])
+            there = await members(tx, [row["key"] for row in rows], complete) if complete and rows else set()
+            lines += [await _doc(opener, row) for row in rows if row["key"] not in there]
+            room -= len(rows)
+            if not room:
+                break
+        return lines
 
     async def _changes(self, tx: Tx, opener: Opener, places: dict[str, Any], held: list[str], end: int) -> tuple[list[bytes], bool]:
         """What happened in complete shapes since their places, the furthest behind first."""

@@ -444,6 +444,18 @@ class TestCursors:
         pulled = await world.pull(phone, base64.urlsafe_b64encode(tag + content).decode())
         assert (pulled.head["reset"], pulled.of("doc")) == (False, [])
 
+    async def test_a_first_pull_of_many_small_areas_is_few_pages_and_each_document_comes_once(self, world: World):
+        phone, reader = await world.phone(), await world.phone()
+        areas = [world.new_id() for _ in range(250)]
+        world.judge.holds[reader.person] = {"site", *(f"area:{area}" for area in areas)}
+        things = [phone.new({"area": area}) for area in areas]
+        await phone.push()
+        pulled = await world.pull(reader)
+        came = [line["doc"] for line in pulled.of("doc") if line["doc"].startswith("thing/")]
+        assert sorted(came) == sorted(things)
+        assert len(pulled.of("cursor")) == 3
+        assert (await world.pull(reader, pulled.cursor)).of("doc") == []
+
     async def test_a_person_of_two_thousand_areas_has_a_cursor_that_is_still_taken(self, world: World):
         phone = await world.phone()
         puller = world.sync._puller
