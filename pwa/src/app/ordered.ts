@@ -2,7 +2,7 @@
 // there each document is looked at once, a little at a time, and what was found out is kept while the person is here.
 import { type ComputedRef, computed, onScopeDispose, type Ref, shallowRef, watch } from "vue";
 import { lang } from "../i18n";
-import { Slices, sortInSlices } from "./slices";
+import { frame, Slices, sortInSlices } from "./slices";
 import type { Doc, Me } from "./types";
 import { useCore } from "./use";
 
@@ -73,6 +73,7 @@ export function useOrdered<R>(
     // Few among many in order: a sort that knows ordered runs is one pass.
     const done =
       fresh.length <= NEW_MAX ? [...rest, ...fresh].sort(byRank) : await sortInSlices([...rest, ...fresh], byRank, slices, alive);
+    await frame();
     if (!done || !alive()) return;
     long.value = done;
     known()?.set(place(), done);
@@ -98,7 +99,8 @@ export function useOrdered<R>(
       if (slices.over()) await slices.pause();
       if (mine !== sifting) return;
     }
-    found.value = through;
+    await frame();
+    if (mine === sifting) found.value = through;
   }
 
   watch(

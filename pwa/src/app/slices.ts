@@ -15,6 +15,12 @@ function pause(): Promise<void> {
   });
 }
 
+/** The beginning of the next frame: what is shown anew then has that frame to itself. A page out of sight draws none and does not wait. */
+export function frame(): Promise<void> {
+  if (typeof requestAnimationFrame !== "function" || document.visibilityState === "hidden") return Promise.resolve();
+  return new Promise((resolve) => requestAnimationFrame(() => resolve()));
+}
+
 /** Counts the time of the slice that runs. Ask `over` often, and `pause` when it says so. */
 export class Slices {
   private began = performance.now();
