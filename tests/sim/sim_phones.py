@@ -293,9 +293,10 @@ class Phone:
 
     async def _resend(self) -> None:
         disk = self.disk
+        for row in disk.ops.values():
+            row.seq = -1  # of the server's lost life: what it says now stands, also where it is an older word
         for number in list(disk.devices):
-            # Not past what was answered: the server may have more, and its verdicts on that never came.
-            await self._drain(number, min(await self._question(number), disk.devices[number].acked))
+            await self._drain(number)
         disk.resend = False
 
     async def _question(self, number: int) -> int:
@@ -307,11 +308,27 @@ class Phone:
         except HttpError as error:
             if error.code == "sync.gap":
                 return int(error.params["have"])
+            if error.code == "device.forked":
+                self.disk.forked = number
             raise
         self._take(answer)
         return int(answer["have"])
 
-    async def _drain(self, number: int, have: int) -> None:
+    async def _drain(self, number: int, have: int | None = None) -> None:
+        """Send what a queue has above `have`; without it, above what the server says it has."""
+        try:
+            if have is None:
+                # Not past what was answered: the server may have more, and its verdicts on that never came.
+                have = min(await self._question(number), self.disk.devices[number].acked)
+            await self._send_above(number, have)
+        except HttpError as error:
+            if error.code != "device.forked":
+                raise
+            self.disk.forked = number
+            await self._register_anew()
+            await self._drain(self.disk.current, self.disk.devices[self.disk.current].acked)
+
+    async def _send_above(self, number: int, have: int) -> None:
         disk, limit, asked = self.disk, self.bundle_max, -1
         for _ in range(1_000):
             device = disk.devices[number]
@@ -345,11 +362,6 @@ class Phone:
                 if error.code == "sync.gap" and error.params["have"] != have:
                     have = int(error.params["have"])
                     continue
-                if error.code == "device.forked":
-                    disk.forked = number
-                    await self._register_anew()
-                    await self._drain(disk.current, disk.devices[disk.current].acked)
-                    return
                 raise
             self._take(answer)
             device.acked = max(device.acked, last)

@@ -306,9 +306,9 @@ export async function judge(db: DeviceDb, verdicts: readonly Verdict[]): Promise
     const row = await db.ops.get(verdict.op);
     if (!row || (row.seq !== null && row.seq > verdict.seq)) continue;
     const state = verdict.state === "ok" ? "accepted" : verdict.state;
-    // Something that was put aside and is now decided is news, even to a worker who had read the old word.
-    const dismissed = row.state === state ? row.dismissed : 0;
-    await db.ops.update(verdict.op, { state, seq: verdict.seq, code: verdict.code, params: verdict.params, dismissed });
+    // Something that was put aside and is now decided is news, even to a worker who had read the old word; so is what a restored server takes back.
+    const { dismissed, settled } = row.state === state ? row : ({ dismissed: 0, settled: 0 } as const);
+    await db.ops.update(verdict.op, { state, seq: verdict.seq, code: verdict.code, params: verdict.params, dismissed, settled });
   }
 }
 

@@ -65,9 +65,8 @@ export async function push(means: Means): Promise<Trouble | null> {
       await means.registerAnew();
     }
     if (await db.read("resend")) await resend(means);
+    if (means.ask) await ask(means);
     const device = await db.device();
-    // Also without word of a new epoch: who has less than it acknowledged has forgotten it.
-    if (device && means.ask && (await standing(means, device)) < device.acked) await db.write("resend", true);
     if (device) await drain(means, device, device.acked);
     // A restored server shows itself in an answer: what it has forgotten goes again at once, before anybody pulls.
     if (await db.read("resend")) await resend(means);
@@ -86,13 +85,22 @@ class Stop extends Error {
   }
 }
 
+/** Look where the current queue stands. Also without word of a new epoch: who has less than it acknowledged has forgotten it. */
+async function ask(means: Means): Promise<void> {
+  const { db } = means;
+  const device = await db.device();
+  if (!device) return;
+  await goingOn(means, device, async () => {
+    if ((await standing(means, device)) < device.acked) await db.write("resend", true);
+  });
+}
+
 /** The server was restored from an older backup: ask for each queue of this phone how far it is known, and send what is missing. */
 async function resend(means: Means): Promise<void> {
   const { db } = means;
-  for (const device of await db.devices.toArray()) {
-    // Not past what was answered: the server may have more, and its verdicts on that never came.
-    await drain(means, device, Math.min(await standing(means, device), device.acked));
-  }
+  // What the server judged in its lost life it judges again, or stands by what the backup has: that may be an older word than the one here.
+  await db.ops.where("state").notEqual("queued").modify({ seq: 0 });
+  for (const device of await db.devices.toArray()) await drain(means, device);
   await db.drop("resend");
 }
 
@@ -109,7 +117,29 @@ async function standing(means: Means, device: DeviceRow): Promise<number> {
   }
 }
 
-async function drain(means: Means, device: DeviceRow, from: number): Promise<void> {
+/** Send what a queue has above `from`; without it, above what the server says it has. */
+function drain(means: Means, device: DeviceRow, from?: number): Promise<void> {
+  return goingOn(means, device, async () => {
+    // Not past what was answered: the server may have more, and its verdicts on that never came.
+    await sendAbove(means, device, from ?? Math.min(await standing(means, device), device.acked));
+  });
+}
+
+/** Work with a queue; where the server knows it otherwise than this phone, what was not taken goes on in a new one. */
+async function goingOn(means: Means, device: DeviceRow, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof HttpError) || error.code !== "device.forked") throw error;
+    await fork(means.db, device.number);
+    if (!means.registerAnew) throw new Stop({ code: "device.forked", params: {} });
+    await means.registerAnew();
+    const anew = await means.db.device();
+    if (anew) await drain(means, anew, anew.acked);
+  }
+}
+
+async function sendAbove(means: Means, device: DeviceRow, from: number): Promise<void> {
   const { db } = means;
   let have = from;
   let limits: Limits = FULL;
@@ -132,14 +162,7 @@ async function drain(means: Means, device: DeviceRow, from: number): Promise<voi
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
       if (error.code === "sync.gap" && typeof error.params.have === "number" && error.params.have !== have) have = error.params.have;
-      else if (error.code === "device.forked") {
-        await fork(db, now.number);
-        if (!means.registerAnew) throw new Stop({ code: "device.forked", params: {} });
-        await means.registerAnew();
-        const anew = await db.device();
-        if (anew) await drain(means, anew, anew.acked);
-        return;
-      } else if (error.status === 413 && next.what === "ops" && next.rows.length > 1) {
+      else if (error.status === 413 && next.what === "ops" && next.rows.length > 1) {
         const half = Math.ceil(next.rows.length / 2);
         limits = { ops: half, bytes: Math.ceil(next.bundle.length / 2) };
       } else throw error;

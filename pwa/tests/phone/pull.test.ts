@@ -211,6 +211,19 @@ describe("pulling", { timeout: 30_000 }, () => {
     expect(await phone.states()).toEqual({ accepted: 1 });
   });
 
+  test("a restored server's older word on an op replaces what its lost life said, and the op is in view again", async () => {
+    const [a] = await phone.say(fact());
+    await phone.push();
+    await phone.db.ops.update(a?.op as string, { seq: 30, state: "accepted", settled: 1, dismissed: 1 });
+    server.epoch = "epoch-2";
+    server.pulls = [() => [head(true), { verdict: { op: a?.op, n: 1, seq: 20, state: "parked", code: "op.awaits_kind" } }, end("a", 50)]];
+    expect(await go()).toBe("restored");
+    expect(await phone.push()).toBeNull();
+    expect(await go()).toBe("done");
+    const row = await phone.db.ops.get(a?.op as string);
+    expect(row).toMatchObject({ state: "parked", seq: 20, code: "op.awaits_kind", settled: 0, dismissed: 0 });
+  });
+
   test("the phone's clock follows what it has seen, but never further ahead than the server believes", async () => {
     const now = (Date.now() - 1_704_067_200_000) * 4096;
     const at = (e: number) => ({ doc: id(1), seq: 10, body: { version: 1, status: "", fields: { note: ["a", e, 5] }, sets: {} } });

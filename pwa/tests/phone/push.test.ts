@@ -300,6 +300,20 @@ describe("gaps, losses, forks", { timeout: 30_000 }, () => {
     expect((await old.states()).queued).toBeUndefined();
   });
 
+  test("a rolled-back phone that cannot read what it had not sent notices when it asks where it stands, and goes on", async () => {
+    const old = new Phone(server, storage());
+    for (const table of phone.db.tables) await old.db.table(table.name).bulkAdd(await table.toArray());
+    await phone.say(fact("one"));
+    await phone.push();
+    const [lost] = await old.say(fact("other"));
+    await old.db.ops.delete(lost?.op as string);
+    expect(await old.push()).toBeNull();
+    expect((await old.db.device())?.number).not.toBe((await phone.db.device())?.number);
+    await old.say(fact("after"));
+    expect(await old.push()).toBeNull();
+    expect(server.taken).toHaveLength(2);
+  });
+
   test("a forked queue waits for a session and says so", async () => {
     await phone.say(fact());
     server.before = (path) => (path.endsWith("push") ? refuse(409, "device.forked") : undefined);
