@@ -57,6 +57,45 @@ def test_one_press_tries_the_siren_for_this_shift_without_a_network_and_is_remem
     held.offline(False)
 
 
+SCREEN = """
+window.held = [];
+navigator.wakeLock.request = async () => {
+  const lock = new EventTarget();
+  lock.released = false;
+  lock.release = async () => { lock.released = true; };
+  window.held.push(lock);
+  return lock;
+};
+window.buzzed = [];
+navigator.vibrate = (pattern) => { window.buzzed.push(pattern); return true; };
+"""
+"""The screen's hold and the motor, as a phone has them: a browser without a screen gives neither."""
+
+
+def test_the_press_buzzes_and_holds_the_screen_which_is_taken_again_wherever_the_page_is_seen_again(
+    new_phone: Callable[..., Phone], plant: Plant
+) -> None:
+    held = new_phone()
+    held.page.add_init_script(SCREEN)
+    held.sign_in("inspector")
+    held.press("siren")
+    for name in ("sound", "vibration", "awake"):
+        expect(held.by(f"siren-{name}")).to_have_attribute("data-ok", "true")
+    assert held.page.evaluate("() => [window.buzzed.length, window.held.length]") == [1, 1]
+    held.press("siren-done")
+    held.press("nav-me")
+    held.by("list-machine").wait_for()
+    # Another app was in front: the system let go of the screen.
+    held.page.evaluate(
+        "() => { for (const lock of window.held) lock.released = true; document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    held.page.wait_for_function("() => window.held.length === 2 && !window.held[1].released")
+    # Whoever locks the space lets it rest.
+    held.press("lock-now")
+    held.by("pin-1").wait_for()
+    held.page.wait_for_function("() => window.held.every(lock => lock.released)")
+
+
 def test_what_was_tried_counts_for_whoever_pressed_and_for_nobody_else(new_phone: Callable[..., Phone], plant: Plant) -> None:
     held = new_phone()
     held.sign_in("inspector")

@@ -1,5 +1,5 @@
 // Start of shift: one press makes this phone ready to warn its holder, and what came of it is kept for this person and this shift.
-import { computed, type ComputedRef, onScopeDispose, type Ref, ref, watch } from "vue";
+import { computed, type ComputedRef, effectScope, onScopeDispose, type Ref, ref, watch } from "vue";
 import { plantTime } from "../../i18n/zone";
 import { useShift } from "../shift";
 import { useCore, useNow } from "../use";
@@ -17,10 +17,20 @@ const DRAFT = "start-of-shift";
 const BUZZ_MS = [300, 120, 300, 120, 600];
 
 let lock: WakeLockSentinel | null = null;
+let wanted = false;
+/** Whoever locks the space, on whatever screen, lets the phone rest. */
+let heeded = false;
+
+/** A page that was out of sight has lost its hold of the screen: whatever screen of ours it comes back to takes it again. */
+function seenAgain(): void {
+  if (wanted && document.visibilityState === "visible") void stayAwake();
+}
 
 /** Keeps the screen on. Resolves to whether it stays on; a screen that goes dark lets go of it by itself. */
 async function stayAwake(): Promise<boolean> {
   if (!("wakeLock" in navigator)) return false;
+  if (!wanted) document.addEventListener("visibilitychange", seenAgain);
+  wanted = true;
   try {
     if (!lock || lock.released) lock = await navigator.wakeLock.request("screen");
     return true;
@@ -31,6 +41,8 @@ async function stayAwake(): Promise<boolean> {
 }
 
 function letSleep(): void {
+  document.removeEventListener("visibilitychange", seenAgain);
+  wanted = false;
   void lock?.release().catch(() => undefined);
   lock = null;
 }
@@ -46,6 +58,8 @@ export function useReady(): Ready {
   const core = useCore();
   const shift = useShift();
   const now = useNow(60_000);
+  if (!heeded) effectScope(true).run(() => watch(core.lock, (is) => is !== "open" && letSleep()));
+  heeded = true;
   const kept = ref<Tested>();
   const sounds = ref(audible());
   const name = computed(() => {
@@ -79,7 +93,6 @@ export function useReady(): Ready {
   }
   const seen = (): void => {
     sounds.value = audible();
-    if (document.visibilityState === "visible" && tested.value?.awake) void stayAwake();
   };
   const touches = ["click", "touchend", "keydown"] as const;
   for (const touch of touches) window.addEventListener(touch, touched, { capture: true, passive: true });
@@ -91,9 +104,6 @@ export function useReady(): Ready {
   // The shift is over: the screen may rest, and the next one asks anew.
   watch(tested, (is, was) => {
     if (was && !is) letSleep();
-  });
-  watch(core.lock, (is) => {
-    if (is !== "open") letSleep();
   });
 
   return { state, tested, press };
