@@ -7,6 +7,7 @@ thread for a query.
 
 import asyncio
 import json
+import logging
 import re
 import sqlite3
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backend.kernel.errors import Refusal
-from backend.store.base import current_tx, opened
+from backend.store.base import DatabaseAway, current_tx, opened
 
 READERS_MAX = 4
 BUSY_MS_MAX = 5_000
@@ -27,6 +28,11 @@ CACHE_KIB_WRITER = 16_384
 CACHE_KIB_READER = 4_096
 """Of pages kept by each connection; what is read again soon is in the system's cache anyhow."""
 CHECKPOINT_PAGES = 4_000
+
+NO_DISK = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""Errors that go when there is room again."""
+
+log = logging.getLogger("anlu.store")
 
 T = TypeVar("T")
 
@@ -176,12 +182,18 @@ class _Connection:
     # From the event loop.
 
     async def call(self, work: Callable[..., T], *args: Any) -> T:
-        """Do this in the connection's thread. A cancelled caller waits for the end of it before the cancellation goes on."""
+        """Do this in the connection's thread. A cancelled caller waits for the end of it before the cancellation goes on. Raises
+        DatabaseAway where the disk has no room or does not answer."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"anlu-{'writer' if self.writes else 'reader'}")
         future = asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
         try:
             return await asyncio.shield(future)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in NO_DISK:
+                log.error("the disk of the database fails: %s", error)
+                raise DatabaseAway(str(error)) from error
+            raise
         except asyncio.CancelledError:
             while not future.done():
                 try:
