@@ -17,6 +17,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Receive, Scope, Send
 
 from backend import demo
+from backend.audit.cold import Cold
 from backend.auth import controllers as auth_controllers
 from backend.auth import passwords, setup
 from backend.auth.permissions import Role, Standing, guard
@@ -207,7 +208,11 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
         deadlines = Deadlines(judge)
         checklists = Checklists(judge)
         follow = [media.on_accepted, deadlines.on_accepted, checklists.on_accepted, counted.on_accepted]
-        sync = persons.sync = CountedSync(store, judge, keys, revocations, clock=clock, on_accepted=follow, on_parked=[media.on_accepted])
+        cold = Cold(settings.cold_path)
+        sync = persons.sync = CountedSync(
+            store, judge, keys, revocations, clock=clock, on_accepted=follow, on_parked=[media.on_accepted], cold=cold
+        )
+        keeper = Keeper(sync, judge, clock, cold=settings.cold_path, cold_years=settings.cold_years)
         imports = Imports(store, sync, judge, auth, clock)
         passer_by = PasserBy(store, sync, judge, clock)
         sync.metrics = counted
@@ -223,7 +228,7 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
             watch.append(asyncio.create_task(_go_on(past, deadlines, sync, clock), name="anlu-deadlines"))
             watch.append(asyncio.create_task(past.send(), name="anlu-demo-photos"))
             watch.append(asyncio.create_task(checklists.run(sync), name="anlu-checklists"))
-            watch.append(asyncio.create_task(Keeper(sync, judge, clock).run(), name="anlu-keeper"))
+            watch.append(asyncio.create_task(keeper.run(), name="anlu-keeper"))
             yield {
                 "store": store,
                 "auth": auth,

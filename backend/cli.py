@@ -33,6 +33,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess
 
 from backend import demo
+from backend.audit.cold import Cold
 from backend.audit.verify import verify as verify_ledger
 from backend.auth import passwords, setup
 from backend.auth.revocations import Revocations
@@ -352,7 +353,8 @@ async def verify(settings: Settings) -> int:
     store = open_store(settings.database_url)
     try:
         judge = FlowJudge(file_kinds())
-        report = await verify_ledger(store, Keys(settings.keys_path, wall_clock()), lambda: differences(store, judge))
+        cold = Cold(settings.cold_path)
+        report = await verify_ledger(store, Keys(settings.keys_path, wall_clock()), lambda: differences(store, judge, cold), cold)
     finally:
         await store.close()
     print(report.text())
@@ -368,7 +370,7 @@ async def keep(settings: Settings, *, dry: bool) -> int:
         sync = Sync(store, judge, Keys(settings.keys_path, wall_clock()), Revocations(settings.keys_path / "revocations.jsonl"))
         async with store.read() as tx:
             await judge.warm(TxDocs(tx))
-        keeper = Keeper(sync, judge, wall_clock)
+        keeper = Keeper(sync, judge, wall_clock, cold=settings.cold_path, cold_years=settings.cold_years)
         if dry:
             _say((await keeper.due()).text(dry=True))
             return 0

@@ -159,6 +159,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
         msgspec.Meta(ge=1, le=10_000_000),
     ] = 300
+    cold_years: Annotated[
+        int,
+        _doc(
+            "操作记录满这么多年后，其原文从数据库移到数据文件夹的 cold 里（压缩，校验和备份照常覆盖）；0 表示不移。",
+            "Years after which ops' bytes move from the database to compressed files in cold of the data folder, verified and backed up as "
+            "before; 0 never moves them.",
+        ),
+        msgspec.Meta(ge=0, le=100),
+    ] = 3
     upgrade_without_backup: Annotated[
         bool,
         _doc(
@@ -202,6 +211,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def media_path(self) -> Path:
         return Path(self.media).resolve() if self.media else self.data_path / "media"
+
+    @property
+    def cold_path(self) -> Path:
+        return self.data_path / "cold"
 
     @property
     def keys_path(self) -> Path:

@@ -36,8 +36,15 @@ def link(before: bytes, columns: Sequence[Any]) -> bytes:
     return hashlib.sha256(before + _encoder.encode(columns)).digest()
 
 
-def check(rows: Iterable[Any], before: bytes = START, last: int = 0, seen: Callable[[int, bytes], None] | None = None) -> list[Problem]:
-    """What does not fit in rows of `COLUMNS` + bytes + hash, in the order of seq. `seen` is told each entry's seq and hash."""
+def check(
+    rows: Iterable[Any],
+    before: bytes = START,
+    last: int = 0,
+    seen: Callable[[int, bytes], None] | None = None,
+    cold: Callable[[int], bytes | None] = lambda _: None,
+) -> list[Problem]:
+    """What does not fit in rows of `COLUMNS` + bytes + hash, in the order of seq. `seen` is told each entry's seq and hash; `cold` gives
+    the bytes that are no longer in the row of an op's seq."""
     problems: list[Problem] = []
     for row in rows:
         *columns, data, stored = row
@@ -47,6 +54,7 @@ def check(rows: Iterable[Any], before: bytes = START, last: int = 0, seen: Calla
         if what not in KINDS:
             problems.append(Problem(seq, "kind", repr(what)))
         if what == "op":
+            data = cold(seq) if data is None else data
             if not isinstance(data, bytes) or hashlib.sha256(data).hexdigest() != op:
                 problems.append(Problem(seq, "bytes", "the op's bytes are not those of its id"))
         elif data is not None:

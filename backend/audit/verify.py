@@ -14,6 +14,7 @@ import msgspec
 
 from backend.audit import heads
 from backend.audit.chain import COLUMNS, START, Problem, check
+from backend.audit.cold import Cold
 from backend.store import Store, Tx
 
 PAGE_ROWS = 5_000
@@ -85,11 +86,17 @@ class Report(msgspec.Struct):
         return "\n".join(lines)
 
 
-async def verify(store: Store, keys: heads.Signer | None = None, differences: Callable[[], Awaitable[list[str]]] | None = None) -> Report:
+async def verify(
+    store: Store,
+    keys: heads.Signer | None = None,
+    differences: Callable[[], Awaitable[list[str]]] | None = None,
+    cold: Cold | None = None,
+) -> Report:
     """Check every entry.
 
     With `keys` also that nothing is missing at the end, against the heads signed beside them. With `differences`, which derives everything
-    anew, also that what is live is what the ledger gives; a ledger that has problems gives nothing to compare.
+    anew, also that what is live is what the ledger gives; a ledger that has problems gives nothing to compare. `cold`: where the bytes lie
+    that are no longer in the database.
     """
     signed = heads.every(keys) if keys is not None else []
     hashes: dict[int, bytes] = {head.seq: b"" for head in signed}
@@ -108,7 +115,7 @@ async def verify(store: Store, keys: heads.Signer | None = None, differences: Ca
     async with store.read() as tx:
         columns = ", ".join((*COLUMNS, "bytes", "hash"))
         while rows := await tx.all(f"SELECT {columns} FROM ledger WHERE seq > $1 ORDER BY seq LIMIT {PAGE_ROWS}", last):
-            problems += check(rows, before, last, seen)
+            problems += check(rows, before, last, seen, (cold or Cold()).get)
             entries += len(rows)
             kept, last, before = last, rows[-1]["seq"], rows[-1]["hash"]
             before = before if isinstance(before, bytes) else b""

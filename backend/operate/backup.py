@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from backend.audit import heads
+from backend.audit import cold, heads
 from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.errors import Text
 from backend.operate import NotDone, database, last, snapshot
@@ -96,6 +96,11 @@ async def _make(
     photos, new, broken = Photos(0, 0), 0, list[str]()
     if with_media:
         photos, new, broken = _photos(settings.media_path, folder / snapshot.MEDIA, taken.photos, made_at, tell)
+    # After the database: what is no longer in it is in a file by then.
+    old = cold.files(settings.cold_path)
+    for path in old:
+        if not (folder / snapshot.COLD / path.name).exists():
+            snapshot.link_or_copy(path, snapshot.private(folder / snapshot.COLD) / path.name)
     manifest = Manifest(
         format=snapshot.FORMAT,
         made_at=made_at,
@@ -106,6 +111,7 @@ async def _make(
         head=taken.head,
         keys=[snapshot.stored(path, keys) for path in sorted(keys.rglob("*")) if path.is_file()],
         media=photos,
+        cold=[snapshot.stored(folder / snapshot.COLD / path.name, folder / snapshot.COLD) for path in old],
     )
     snapshot.write(under_way / snapshot.MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
     done = folder / name

@@ -1,4 +1,4 @@
-"""What goes because its time is over, once a day: exact places, trails, sessions and imports that are long done.
+"""What goes because its time is over, once a day: exact places, trails, sessions and imports that are long done, old ops to cold files.
 
 Every server has one; the day's run is claimed in the database, so of several workers one does it, and a claim that was left behind by a
 crash ends by itself. It works in pages of their own beside the pushes, and repeats nothing that a run before it did.
@@ -7,6 +7,7 @@ crash ends by itself. It works in pages of their own beside the pushes, and repe
 import asyncio
 import logging
 import secrets
+from pathlib import Path
 
 import msgspec
 
@@ -14,7 +15,7 @@ from backend.auth.sessions import OVER_KEPT_DAYS
 from backend.flow.judge import FlowJudge
 from backend.kernel.clock import Clock
 from backend.kernel.errors import Text
-from backend.operate import places
+from backend.operate import cooling, places
 from backend.store import Store, Tx
 from backend.sync import trail
 from backend.sync.server import Sync
@@ -43,11 +44,14 @@ class Kept(msgspec.Struct, frozen=True):
     trails: int = 0
     sessions: int = 0
     imports: int = 0
+    cooled: int = 0
 
     def text(self, *, dry: bool = False) -> Text:
         """For a person."""
         zh = f"位置取整 {self.places} 处，变动轨迹 {self.trails} 行，过期登录 {self.sessions} 个，旧导入记录 {self.imports} 条"
-        en = f"{self.places} places rounded, {self.trails} rows of trails, {self.sessions} sessions and {self.imports} imports removed"
+        zh += f"，移到冷文件的旧操作 {self.cooled} 条"
+        en = f"{self.places} places rounded, {self.trails} rows of trails, {self.sessions} sessions and {self.imports} imports removed,"
+        en += f" {self.cooled} old ops moved to cold files"
         if dry:
             return Text(f"到期待处理：{zh}。未做任何改动。", f"Due: {en}. Nothing was changed.")
         return Text(f"已处理：{zh}，用时 {self.ms / 1000:.1f} 秒。", f"Done: {en}, in {self.ms / 1000:.1f} s.")
@@ -56,7 +60,8 @@ class Kept(msgspec.Struct, frozen=True):
 class Keeper:
     """Let `run` run until it is cancelled, or call `keep` for one run now."""
 
-    def __init__(self, sync: Sync, judge: FlowJudge, clock: Clock) -> None:
+    def __init__(self, sync: Sync, judge: FlowJudge, clock: Clock, *, cold: Path, cold_years: int) -> None:
+        self._cold, self._cold_years = cold, cold_years
         self._sync = sync
         self._judge = judge
         self._clock = clock
@@ -87,10 +92,11 @@ class Keeper:
         began = self._clock()
         rounded = await places.round_old(self._sync, self._judge, began)
         gone = await trail.prune(self._sync.store, began)
+        cooled = await cooling.cool(self._sync.store, self._cold, self._cold_years, began)
         async with self._sync.store.write() as tx:
             counts = {name: await tx.run(f"DELETE FROM {over}", limit) for name, (over, limit) in _over(began).items()}
             now = self._clock()
-            kept = Kept(now, now - began, rounded, gone, **counts)
+            kept = Kept(now, now - began, rounded, gone, cooled=cooled, **counts)
             await _put(tx, KEPT, msgspec.json.encode(kept).decode())
             await tx.run("DELETE FROM meta WHERE name = $1", CLAIM)
         log.info("what is old was taken away", extra=msgspec.structs.asdict(kept))
@@ -101,9 +107,10 @@ class Keeper:
         now = self._clock()
         rounded = await places.round_old(self._sync, self._judge, now, dry=True)
         gone = await trail.prune(self._sync.store, now, dry=True)
+        cooled = await cooling.cool(self._sync.store, self._cold, self._cold_years, now, dry=True)
         async with self._sync.store.read() as tx:
             rows = {name: await tx.one(f"SELECT COUNT(*) AS n FROM {over}", limit) for name, (over, limit) in _over(now).items()}
-        return Kept(now, 0, rounded, gone, **{name: row["n"] for name, row in rows.items() if row is not None})
+        return Kept(now, 0, rounded, gone, cooled=cooled, **{name: row["n"] for name, row in rows.items() if row is not None})
 
     async def _claim(self) -> bool:
         now = self._clock()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from backend.audit.cold import Cold
 from backend.audit.verify import Report, verify
 from backend.auth.revocations import Line
 from backend.auth.tokens import Keys
@@ -98,7 +99,8 @@ async def bring_back(
     keys = _keys_of(chosen, keys_from)
     await _may(settings, target, replace)
     tell(Text(f"核对备份 {chosen.name} ……", f"Checking the backup {chosen.name} …"))
-    broken_parts = [*_broken(chosen, [manifest.database]), *_broken(keys, manifest.keys)]
+    pool = folder if chosen.parent == folder else chosen.parent
+    broken_parts = [*_broken(chosen, [manifest.database]), *_broken(keys, manifest.keys), *_broken(pool / snapshot.COLD, manifest.cold)]
     if broken_parts:
         raise NotDone(
             f"备份不完整或已损坏：{'、'.join(broken_parts)}。没有改动任何东西，请换一个备份。",
@@ -114,13 +116,18 @@ async def bring_back(
         _join_keys(keys, settings.keys_path, coming)
         tell(Text("放回数据库，校验整个账本……", "Bringing the database back, verifying the whole ledger …"))
         async with target.load(chosen / snapshot.DATABASE[manifest.dialect], aside) as url:
-            report = await _verified(url, keys, settings.keys_path.with_name(settings.keys_path.name + ".checking"), now)
+            checking = settings.keys_path.with_name(settings.keys_path.name + ".checking")
+            report = await _verified(url, keys, checking, now, Cold(pool / snapshot.COLD))
+            for file in manifest.cold:
+                # Beside what is there: a file never changes, and its name tells its content.
+                if not (settings.cold_path / file.path).exists():
+                    snapshot.copy(pool / snapshot.COLD / file.path, snapshot.private(settings.cold_path) / file.path)
         # From here on the snapshot's database stands. Keys follow; a kill in between leaves the old ones, with which it starts as well.
         keys_stood = _swap_keys(settings, coming, aside)
     finally:
         shutil.rmtree(coming, ignore_errors=True)
     tell(Text("放回照片……", "Bringing photos back …"))
-    photos, broken = _photos(folder if chosen.parent == folder else chosen.parent, settings.media_path, manifest)
+    photos, broken = _photos(pool, settings.media_path, manifest)
     adopted = await _adopt(settings, now)
     return Restored(chosen, manifest, report, aside if keys_stood or was_there else None, since, photos, broken, adopted, keys_stood)
 
@@ -192,7 +199,7 @@ def _broken(folder: Path, files: list[Stored]) -> list[str]:
     ]
 
 
-async def _verified(url: str, keys: Path, copied: Path, now: int) -> Report:
+async def _verified(url: str, keys: Path, copied: Path, now: int, cold: Cold) -> Report:
     """The whole ledger, against the heads that were signed before the snapshot. `copied`: where its keys may be opened. Raises NotDone."""
     store = open_store(url)
     try:
@@ -202,7 +209,7 @@ async def _verified(url: str, keys: Path, copied: Path, now: int) -> Report:
         for path in keys.iterdir():
             if path.is_file():
                 snapshot.copy(path, copied / path.name)
-        report = await verify(store, Keys(copied, now))
+        report = await verify(store, Keys(copied, now), cold=cold)
     finally:
         shutil.rmtree(copied, ignore_errors=True)
         await store.close()

@@ -3,6 +3,7 @@
     FOLDER/
       media/ab/cd/<sha256>.<part>     every photo of every snapshot, once: a part never changes
       media/list.jsonl                its hash, since which snapshot it is here, and since when the database knows it no more
+      cold/                           old ops' bytes of every snapshot, once: a file never changes
       20260701T031500Z/               one snapshot; `.part` behind its name while it is being made
         manifest.json                 written last: time, ledger head, and the hash of every file
         anlu.db | anlu.pgdump         the database
@@ -26,6 +27,7 @@ MANIFEST = "manifest.json"
 DATABASE = {"sqlite": "anlu.db", "postgres": "anlu.pgdump"}
 KEYS = "keys"
 MEDIA = "media"
+COLD = "cold"
 MEDIA_LIST = "list.jsonl"
 UNDER_WAY = ".part"
 PIECE_BYTES = 1024 * 1024
@@ -67,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True):
     head: Head | None
     keys: list[Stored]
     media: Photos
+    cold: list[Stored] = []
 
 
 class Photo(msgspec.Struct):

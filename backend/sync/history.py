@@ -5,6 +5,7 @@ Whoever may hold the document now and reads personal fields may read it. A perso
 said without a name neither author nor phone is given.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from litestar import Request, get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
 
+from backend.audit.cold import Cold
 from backend.auth.sessions import Principal
 from backend.kernel.errors import Refusal
 from backend.store import Tx
@@ -79,10 +81,10 @@ async def history(
     async with sync.store.read() as tx:
         if len(doc) > DOC_CHARS_MAX or not await may_read(tx, judge, principal.person, doc):
             raise Refusal("ledger.no_document")
-        return await read(tx, judge, principal.person, doc, before)
+        return await read(tx, judge, principal.person, doc, before, sync.cold)
 
 
-async def read(tx: Tx, judge: Judge, person: str, doc: str, before: int) -> History:
+async def read(tx: Tx, judge: Judge, person: str, doc: str, before: int, cold: Cold) -> History:
     """A document's lines as this person may see them."""
     rows = await tx.all(
         "SELECT seq, what, at, op, n, device, author, e, state, code, params, mark, patch FROM ledger WHERE doc = $1 AND seq < $2"
@@ -92,21 +94,21 @@ async def read(tx: Tx, judge: Judge, person: str, doc: str, before: int) -> Hist
         LINES_MAX + 1,
     )
     shown = rows[:LINES_MAX]
-    ops = await _ops(tx, [row["op"] for row in shown if row["op"]])
+    ops = await _ops(tx, [row["op"] for row in shown if row["op"]], cold)
     labels = await _labels(tx, [row["device"] for row in shown if row["device"] is not None])
     opener = Opener(tx, judge, person)
     return History(doc, [await _line(row, ops.get(row["op"]), labels, opener, doc) for row in shown], len(rows) > LINES_MAX)
 
 
-async def _ops(tx: Tx, ids: list[str]) -> dict[str, Op]:
+async def _ops(tx: Tx, ids: list[str], cold: Cold) -> dict[str, Op]:
     if not ids:
         return {}
     found: dict[str, Op] = {}
-    for row in await tx.all(f"SELECT op, bytes FROM ledger WHERE {tx.among('op', 1)} AND what = 'op'", tx.listed(set(ids))):
-        try:
-            found[row["op"]] = decode(bytes(row["bytes"]))
-        except Malformed:
-            continue
+    for row in await tx.all(f"SELECT seq, op, bytes FROM ledger WHERE {tx.among('op', 1)} AND what = 'op'", tx.listed(set(ids))):
+        data = cold.bytes_of(row)
+        if data is not None:
+            with suppress(Malformed):
+                found[row["op"]] = decode(bytes(data))
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from backend.audit.cold import Cold
 from backend.kernel import ids
 from backend.store import Store, Tx
 from backend.sync import ledger, merge, trail
@@ -36,7 +37,7 @@ class Derived:
         self.places: dict[int, list[Any]] = {}
         self.parked: dict[str, list[Any]] = {}
         self.stops: list[tuple[str, int, str, int, int, int]] = []
-        self._arrived: dict[str, Any] = {}
+        self._arrived: dict[str, tuple[Any, Op | None]] = {}
         self._servers: set[int] = set()
         """The server's own devices, one for each epoch."""
 
@@ -54,16 +55,18 @@ class Derived:
     async def all(self, kind: str) -> list[Document]:
         return [doc for key, doc in sorted(self.documents.items()) if key.startswith(f"{kind}/")]
 
-    async def take(self, row: Any, judge: Judge) -> None:
-        """Do what an entry says."""
+    async def take(self, row: Any, judge: Judge, data: bytes | None) -> None:
+        """Do what an entry says; `data` are the bytes of its op."""
         match row["what"]:
             case "op":
-                op = _read(row["bytes"])
+                if data is None:
+                    raise LookupError(f"the op of entry {row['seq']} is neither in the ledger nor in a cold file")
+                op = _read(data)
                 self._stand(row, op)
                 await self._settle(row, row, op, judge)
             case "verdict":
-                arrived = self._arrived[row["op"]]
-                await self._settle(row, arrived, _read(arrived["bytes"]), judge)
+                arrived, op = self._arrived[row["op"]]
+                await self._settle(row, arrived, op, judge)
             case "again":
                 place = self.places.setdefault(row["queue"], [row["queue"], 0, None, 0])
                 place[1:3] = row["n"], row["op"]
@@ -97,7 +100,7 @@ class Derived:
             speaker = self.places.setdefault(op.device, [op.device, 0, None, 0])
             speaker[3] = row["e"]
         if row["state"] == "parked":
-            self._arrived[row["op"]] = row
+            self._arrived[row["op"]] = row, op
 
     async def _settle(self, row: Any, arrived: Any, op: Op | None, judge: Judge) -> None:
         if row["state"] == "parked":
@@ -148,23 +151,24 @@ class Derived:
         return None
 
 
-async def derive(tx: Tx, judge: Judge) -> Derived:
-    """Read the whole ledger."""
+async def derive(tx: Tx, judge: Judge, cold: Cold | None = None) -> Derived:
+    """Read the whole ledger. Raises LookupError where an op's bytes are nowhere."""
+    cold = cold or Cold()
     derived = Derived()
     last = 0
     while rows := await tx.all(f"SELECT {ledger.ALL} FROM ledger WHERE seq > $1 ORDER BY seq LIMIT {PAGE_ROWS}", last):
         for row in rows:
-            await derived.take(row, judge)
+            await derived.take(row, judge, cold.bytes_of(row) if row["what"] == "op" else None)
         last = rows[-1]["seq"]
     return derived
 
 
-async def differences(store: Store, judge: Judge) -> list[str]:
+async def differences(store: Store, judge: Judge, cold: Cold | None = None) -> list[str]:
     """Where what is live is not what the ledger gives: a line each. None when all is well."""
     found: list[str] = []
     async with store.read() as tx:
         floor = await trail.floor(tx)
-        derived = (await derive(tx, judge)).rows(floor)
+        derived = (await derive(tx, judge, cold)).rows(floor)
         for table, query in TABLES.items():
             rows = [tuple(row) for row in await tx.all(query)]
             if table == "trail":
@@ -178,10 +182,10 @@ async def differences(store: Store, judge: Judge) -> list[str]:
     return found
 
 
-async def rebuild(store: Store, judge: Judge) -> None:
+async def rebuild(store: Store, judge: Judge, cold: Cold | None = None) -> None:
     """Throw away what is derived and write it again, in one transaction. The server is not running meanwhile."""
     async with store.write() as tx:
-        derived = (await derive(tx, judge)).rows(await trail.floor(tx))
+        derived = (await derive(tx, judge, cold)).rows(await trail.floor(tx))
         for table, rows in derived.items():
             await tx.run(f"DELETE FROM {table}")
             if rows:

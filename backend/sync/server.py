@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from backend.audit import heads
+from backend.audit.cold import Cold
 from backend.auth import devices
 from backend.auth.revocations import Revocations
 from backend.auth.tokens import Keys, write_secret
@@ -60,12 +61,14 @@ class Sync:
         on_accepted: Sequence[Hook] = (),
         on_parked: Sequence[Hook] = (),
         rate: Rate | None = None,
+        cold: Cold | None = None,
     ) -> None:
         self.store = store
         self.judge = judge
         self.keys = keys
         self.revocations = revocations
         self.clock = clock
+        self.cold = cold or Cold()
         self.hub = Hub()
         self.follower = Follower(store, judge, self.hub)
         self.epoch = ""

@@ -18,6 +18,7 @@ WRONG = [
     ("ANLU_ORIGIN", "anlu.example.com"),
     ("ANLU_ORIGIN", "ftp://anlu.example.com"),
     ("ANLU_ORIGIN", "https://anlu.example.com/app"),
+    ("ANLU_COLD_YEARS", "-1"),
     ("ANLU_WORKERS", "0"),
     ("ANLU_WORKERS", "2"),
     ("ANLU_DATA", ""),

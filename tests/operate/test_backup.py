@@ -7,6 +7,8 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 from base64 import b64encode
@@ -15,12 +17,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
 from backend.demo import area_id
+from backend.kernel.clock import wall_clock
 from backend.operate import NotDone, backup, restore
+from backend.operate.cooling import YEAR_MS, cool
 from backend.settings import Settings
+from backend.store import open_store
 from media.store import DiskStore
 from tests.conftest import Databases
 from tests.e2e.harness import Plant
@@ -343,3 +349,28 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
     with closing(sqlite3.connect(folder / "anlu.db")) as db:
         return found | {"anlu.db": "\n".join(db.iterdump()).encode()}
+
+
+async def test_old_ops_that_lie_in_cold_files_come_along_and_a_backup_that_lacks_one_is_not_restored(resting: Settings, tmp_path: Path):
+    folder, clock = tmp_path / "backup", Ticking()
+    store = open_store(resting.database_url)
+    try:
+        assert await cool(store, resting.cold_path, 3, wall_clock() + 4 * YEAR_MS) > 10
+    finally:
+        await store.close()
+    made = await back_up(resting, folder, clock)
+    assert len(made.manifest.cold) == 1
+    assert (await back_up(resting, folder, clock)).manifest.cold == made.manifest.cold
+    elsewhere = msgspec.structs.replace(resting, data=str(tmp_path / "elsewhere"))
+    restored = await restore.bring_back(elsewhere, folder)
+    assert restored.report.ok
+    (file,) = elsewhere.cold_path.iterdir()
+    own = {k: v for k, v in os.environ.items() if not k.startswith("ANLU_")} | {"ANLU_DATA": elsewhere.data}
+    command = [sys.executable, "-m", "backend.cli", "verify"]
+    assert subprocess.run(command, env=own, capture_output=True, check=False).returncode == 0
+    file.unlink()
+    assert subprocess.run(command, env=own, capture_output=True, check=False).returncode == 1
+    (folder / "cold" / file.name).unlink()
+    with pytest.raises(NotDone, match="incomplete or damaged"):
+        await restore.bring_back(msgspec.structs.replace(resting, data=str(tmp_path / "third")), folder)
+    assert not (tmp_path / "third" / "anlu.db").exists()

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from world import World, kind_document
 
+from backend.audit.cold import Cold
 from backend.audit.verify import verify
 from backend.sync.rebuild import differences
 
@@ -19,6 +20,7 @@ async def world(tmp_path: Path, database: str) -> AsyncIterator[World]:
     async with World(tmp_path, url=database) as world:
         await world.sync.say(kind_document("parked"))
         yield world
-        report = await verify(world.store, world.keys)
+        cold = Cold(tmp_path / "cold")
+        report = await verify(world.store, world.keys, cold=cold)
         assert report.ok, report.text()
-        assert await differences(world.store, world.judge) == []
+        assert await differences(world.store, world.judge, cold) == []

@@ -419,7 +419,7 @@ async def test_the_ledger_never_changes_and_a_change_past_that_is_found(tmp_path
                     await tx.run(statement)
         await sound(world)
         raw = await asyncpg.connect(world.store.address)
-        await raw.execute("ALTER TABLE ledger DISABLE TRIGGER ledger_keeps")
+        await raw.execute("ALTER TABLE ledger DISABLE TRIGGER USER")
         for change in (
             "UPDATE ledger SET at = at + 1 WHERE seq = 3",
             "UPDATE ledger SET patch = patch || '\\x20' WHERE seq = 4",

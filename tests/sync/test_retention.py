@@ -28,6 +28,10 @@ EXACT = {"lat": 39.91234567, "lon": 116.39876543, "accuracy_m": 12, "source": "t
 ROUGH = {"lat": 39.91, "lon": 116.4, "accuracy_m": 1000, "rounded": True, "source": "tag", "at": 6}
 
 
+def keeper_of(world: World) -> Keeper:
+    return Keeper(world.sync, Kinds(), lambda: world.now, cold=world.folder / "cold", cold_years=3)
+
+
 class Kinds:
     """What a judge knows of kinds: the one."""
 
@@ -281,7 +285,7 @@ class TestKeeper:
         phone.new({"place": phone.seal(EXACT)})
         await phone.push()
         world.now += 31 * DAY
-        servers = [Keeper(world.sync, Kinds(), lambda: world.now) for _ in range(4)]
+        servers = [keeper_of(world) for _ in range(4)]
         runs = [run for run in await asyncio.gather(*(server.keep_if_due() for server in servers)) if run is not None]
         assert [run.places for run in runs] == [1]
         assert [await server.keep_if_due() for server in servers] == [None] * 4
@@ -295,8 +299,8 @@ class TestKeeper:
         with monkeypatch.context() as broken:
             broken.setattr(trail, "prune", crash)
             with pytest.raises(ConnectionError):
-                await Keeper(world.sync, Kinds(), lambda: world.now).keep()
-        other = Keeper(world.sync, Kinds(), lambda: world.now)
+                await keeper_of(world).keep()
+        other = keeper_of(world)
         assert await other.keep() is None
         world.now += 3_600_001
         assert await other.keep() is not None
@@ -317,7 +321,7 @@ class TestKeeper:
             sql = "INSERT INTO import_job (id, what, person, state, begun_at, ended_at) VALUES ($1, 'x', 'p', 'done', 0, $2)"
             await tx.run(sql, "old", world.now - 366 * DAY)
             await tx.run(sql, "new", world.now - 364 * DAY)
-        keeper = Keeper(world.sync, Kinds(), lambda: world.now)
+        keeper = keeper_of(world)
         due = await keeper.due()
         assert (due.places, due.sessions, due.imports) == (3, 1, 1)
         assert due.trails >= 3
@@ -335,7 +339,7 @@ class TestKeeper:
         await phone.push()
         world.now += 31 * DAY
         busy = await world.phone()
-        run = asyncio.create_task(Keeper(world.sync, Kinds(), lambda: world.now).keep())
+        run = asyncio.create_task(keeper_of(world).keep())
         states = []
         while not run.done():
             busy.new({})
