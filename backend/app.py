@@ -56,8 +56,8 @@ from backend.web.logs import set_up as set_up_logs
 from backend.web.metrics import CountedSync, Metrics
 from backend.web.static import Files, headers_of
 from media import controllers as media_controllers
-from media.intake import MayRead, Media
-from media.store import DiskStore
+from media.intake import STAGING, MayRead, Media
+from media.store import shelf
 
 BODY_BYTES_MAX = 65_536
 """What a route takes that does not say otherwise."""
@@ -199,7 +199,8 @@ async def _house(settings: Settings, clock: Clock, counted: Metrics) -> AsyncIte
         )
         media = Media(
             store,
-            DiskStore(settings.media_path),
+            shelf(settings.media_path, settings.s3),
+            staging=settings.media_path / STAGING,
             may_read=_may_read(judge),
             caller=auth.principal,
             clock=clock,

@@ -52,6 +52,7 @@ from backend.sync.rebuild import differences
 from backend.sync.server import Sync
 from backend.sync.shapes import TxDocs
 from backend.web.metrics import MANY
+from media.store import shelf
 
 BACKLOG = 512
 SHUTDOWN_SECONDS_MAX = 5
@@ -273,6 +274,14 @@ async def _trouble(settings: Settings) -> Text | None:
                 f"文件夹 {folder} 用不了：{error.strerror}。请检查 {name}、文件夹的权限和磁盘余量。",
                 f"The folder {folder} cannot be used: {error.strerror}. Check {name}, the folder's rights and the room on its disk.",
             )
+    photos = shelf(settings.media_path, settings.s3)
+    try:
+        await photos.ready()
+    except OSError as error:
+        return Text(
+            f"照片存放处 {photos.name} 用不了：{error}。请检查 ANLU_S3。",
+            f"The place of the photos, {photos.name}, cannot be used: {error}. Check ANLU_S3.",
+        )
     store = open_store(settings.database_url)
     try:
         await upgrade.before(settings, store)

@@ -6,6 +6,7 @@ go unseen.
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 PREFIX = "ANLU_"
 FILE = "anlu.toml"
 TOKEN_CHARS_MIN = 16
+BUCKET = re.compile(r"/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -78,6 +80,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         _doc(
             "照片文件夹；空着则是数据文件夹里的 media。", "Folder of the photos; empty means media in the data folder.", "/srv/anlu/media"
+        ),
+    ] = ""
+    s3: Annotated[
+        str,
+        _doc(
+            "照片放在 S3 存储桶里时的地址；空着则放在照片文件夹。几台机器不共用磁盘时用它；上传中的照片仍在照片文件夹。",
+            "Bucket of an S3 service for finished photos; empty means the folder of the photos. For machines that share no disk; uploads "
+            "on their way stay in that folder.",
+            "https://access:secret@s3.example.com/anlu?region=cn-north-1",
         ),
     ] = ""
     keys: Annotated[
@@ -368,6 +379,15 @@ def _check(settings: Settings, origin: dict[str, str]) -> None:
             f"应为文件夹，现为“{_without_password(settings.media)}”。",
             f"it is a folder, not “{_without_password(settings.media)}”.",
         )
+    if settings.s3:
+        parts, shown = urlsplit(settings.s3), _without_password(settings.s3)
+        named = parts.hostname and parts.username and parts.password and BUCKET.fullmatch(parts.path)
+        if parts.scheme not in ("http", "https") or not named:
+            raise wrong(
+                "s3",
+                f"应为 https://访问名:密钥@主机/存储桶，现为“{shown}”。",
+                f"it is https://access:secret@host/bucket, not “{shown}”.",
+            )
     for name, file in (("tls_certificate", settings.tls_certificate), ("tls_key", settings.tls_key)):
         if file and not Path(file).is_file():
             raise wrong(name, f"没有文件“{file}”。", f"there is no file “{file}”.")

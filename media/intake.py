@@ -32,8 +32,10 @@ from backend.kernel.ids import SERVER_AUTHOR
 from backend.store import Row, Store, Tx
 from media import check, tables
 from media.child import Busy, Children
-from media.store import EVIDENCE, SERVED, DiskStore, MediaStore, Part, sync_folder
+from media.store import EVIDENCE, SERVED, MediaStore, Part, sync_folder
 
+STAGING = "uploads"
+"""The folder of uploads on their way, within that of the photos."""
 UPLOAD_HOURS_MAX = 72
 OPEN_UPLOADS_MAX = 5_000
 OPEN_UPLOADS_OF_ONE_PHOTO_MAX = 8
@@ -76,7 +78,8 @@ class _Turn(msgspec.Struct):
 
 
 class Media:
-    """Intake and shelf. `caller` gives the signed-in Principal of a request or raises Refusal."""
+    """Intake and shelf. `staging`: the folder of uploads on their way, on a disk of this machine. `caller` gives the signed-in Principal of
+    a request or raises Refusal."""
 
     def __init__(
         self,
@@ -85,15 +88,11 @@ class Media:
         *,
         may_read: MayRead,
         caller: Callable[[Any], Awaitable[Any]],
-        staging: Path | None = None,
+        staging: Path,
         clock: Clock = wall_clock,
         children: Children | None = None,
         free_bytes_min: int = DISK_FREE_BYTES_MIN,
     ) -> None:
-        if staging is None:
-            if not isinstance(shelf, DiskStore):
-                raise ValueError("a store elsewhere needs a folder here for uploads on their way")
-            staging = shelf.root / "uploads"
         self.store = store
         self.shelf = shelf
         self.staging = staging
@@ -108,11 +107,14 @@ class Media:
 
     async def start(self) -> None:
         """Clear what no open upload owns, and finish in the background what a kill cut off."""
+        await self.shelf.ready()
         await asyncio.to_thread(self.staging.mkdir, parents=True, exist_ok=True)
+        # The folder first: another worker may begin an upload now, and its row is there before its file.
+        entries = await asyncio.to_thread(lambda: list(self.staging.iterdir()))
         async with self.store.read() as tx:
             known = {row["id"] for row in await tx.all("SELECT id FROM upload WHERE state = 'open'")}
             whole = [row["id"] for row in await tx.all("SELECT id FROM upload WHERE state = 'open' AND have = length")]
-        for entry in await asyncio.to_thread(lambda: list(self.staging.iterdir())):
+        for entry in entries:
             if entry.stem not in known:
                 await asyncio.to_thread(_remove, entry)
         if whole:
@@ -199,12 +201,10 @@ class Media:
 
     async def has_room(self) -> bool:
         """Whether photos are taken now."""
-        free = await self.shelf.free_bytes()
-        return free is None or free >= self.free_bytes_min
+        return await asyncio.to_thread(_free_bytes, self.staging) >= self.free_bytes_min
 
     async def _room(self, length: int) -> None:
-        free = await self.shelf.free_bytes()
-        if free is not None and free < self.free_bytes_min + length:
+        if await asyncio.to_thread(_free_bytes, self.staging) < self.free_bytes_min + length:
             raise Refusal("media.no_room", headers={"Retry-After": "600"})
 
     async def look(self, upload_id: str) -> Upload:
@@ -251,7 +251,11 @@ class Media:
             raise Refusal("media.on_its_way")
         if stands[0] == "refused":
             raise Refusal("media.was_refused", why=stands[1])
-        part = await self.shelf.open(sha256, variant)
+        try:
+            part = await self.shelf.open(sha256, variant)
+        except OSError as error:
+            log.error("media.read_failed", error=str(error))
+            raise Refusal("http.unavailable", {"Retry-After": str(RETRY_SECONDS)}, seconds=RETRY_SECONDS) from error
         if part is None:
             raise Refusal("media.on_its_way")
         return part, SERVED[variant]
@@ -506,6 +510,12 @@ def _fit(upload: Upload) -> Upload:
 
 def _upload(row: Row) -> Upload:
     return Upload(row["id"], row["sha256"], row["type"], row["length"], row["have"], row["state"], row["code"], row["ends_at"])
+
+
+def _free_bytes(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _size(path: Path) -> int:

@@ -35,13 +35,30 @@ class MediaStore(Protocol):
         place is full or gone."""
         ...
 
-    async def open(self, sha256: str, part: str) -> Part | None:
-        """Read a part; None where it is not here."""
+    name: str
+    """For the operator."""
+
+    async def ready(self) -> None:
+        """Make sure of the place before the first photo. Raises OSError where it cannot be used."""
         ...
 
-    async def free_bytes(self) -> int | None:
-        """How much still fits; None where the place does not say."""
+    async def has(self, sha256: str, part: str) -> bool:
+        """Whether a part is here."""
         ...
+
+    async def open(self, sha256: str, part: str) -> Part | None:
+        """Read a part; None where it is not here. Raises OSError where the place does not answer."""
+        ...
+
+
+def shelf(folder: Path, bucket: str) -> MediaStore:
+    """Where finished photos lie: in a bucket where its address is given, else in the folder."""
+    if not bucket:
+        return DiskStore(folder)
+    # Here, since its client is large and most plants have a disk.
+    from media.s3 import S3Store
+
+    return S3Store(bucket)
 
 
 class DiskStore:
@@ -49,12 +66,17 @@ class DiskStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.name = str(root)
 
     def path(self, sha256: str, part: str) -> Path:
         """Where a part lies or would lie."""
-        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef") or not part.isalnum():
-            raise ValueError("not the name of a part")
-        return self.root / sha256[:2] / sha256[2:4] / f"{sha256}.{part}"
+        return self.root / sha256[:2] / sha256[2:4] / checked(sha256, part)
+
+    async def ready(self) -> None:
+        await asyncio.to_thread(self.root.mkdir, mode=0o700, parents=True, exist_ok=True)
+
+    async def has(self, sha256: str, part: str) -> bool:
+        return await asyncio.to_thread(self.path(sha256, part).exists)
 
     async def put(self, sha256: str, part: str, file: Path) -> None:
         await asyncio.to_thread(self._put, self.path(sha256, part), file)
@@ -66,14 +88,6 @@ class DiskStore:
         except FileNotFoundError:
             return None
         return Part(size, self._pieces(path))
-
-    async def free_bytes(self) -> int | None:
-        return await asyncio.to_thread(self._free)
-
-    def _free(self) -> int:
-        self.root.mkdir(parents=True, exist_ok=True)
-        disk = os.statvfs(self.root)
-        return disk.f_bavail * disk.f_frsize
 
     def _put(self, path: Path, file: Path) -> None:
         made = [folder for folder in (path.parent, path.parent.parent) if not folder.exists()]
@@ -88,6 +102,13 @@ class DiskStore:
         with await asyncio.to_thread(path.open, "rb") as file:
             while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
                 yield piece
+
+
+def checked(sha256: str, part: str) -> str:
+    """The name of a part, `abcd….part`. Raises ValueError where it is none."""
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef") or not part.isalnum():
+        raise ValueError("not the name of a part")
+    return f"{sha256}.{part}"
 
 
 def sync_folder(folder: Path) -> None:

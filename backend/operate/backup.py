@@ -17,11 +17,11 @@ from backend.kernel.errors import Text
 from backend.operate import NotDone, database, last, snapshot
 from backend.operate.snapshot import Manifest, Photo, Photos
 from backend.settings import Settings
+from media.intake import STAGING
 from media.store import EVIDENCE
 
 NOT_KEPT = frozenset({"boot.json", "setup.json"})
 """Beside the keys, but of this life only: without its boot id a restored database is known for one, and a set-up code is for today."""
-STAGING = "uploads"
 PROGRESS_EVERY = 1_000
 
 Tell = Callable[[Text], None]
@@ -94,7 +94,14 @@ async def _make(
     taken = await source.dump(under_way)
     _take(settings.keys_path, keys, lambda path: path.name != heads.NAME)
     photos, new, broken = Photos(0, 0), 0, list[str]()
-    if with_media:
+    if settings.s3:
+        tell(
+            Text(
+                "照片在存储桶里，不在这个备份中：请用存储桶自己的版本保留和异地复制。",
+                "Photos are in the bucket, not in this backup: let it keep versions and a copy.",
+            )
+        )
+    elif with_media:
         photos, new, broken = _photos(settings.media_path, folder / snapshot.MEDIA, taken.photos, made_at, tell)
     # After the database: what is no longer in it is in a file by then.
     old = cold.files(settings.cold_path)

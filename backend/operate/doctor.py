@@ -27,7 +27,7 @@ from backend.operate import NotDone, database, keeper, last
 from backend.settings import Settings
 from backend.store import Store, open_store
 from backend.store.migrate import FOLDER as MIGRATIONS
-from media.store import EVIDENCE, DiskStore
+from media.store import EVIDENCE, shelf
 
 Level = Literal["ok", "mind", "bad"]
 
@@ -342,7 +342,7 @@ async def _ledger(store: Store, settings: Settings, now: int) -> Finding:
 
 
 async def _photos(store: Store, settings: Settings, now: int) -> list[Finding]:
-    shelf = DiskStore(settings.media_path)
+    held = shelf(settings.media_path, settings.s3)
     async with store.read() as tx:
         stored = await tx.all("SELECT sha256 FROM media WHERE state = 'stored' LIMIT $1", PHOTOS_LOOKED_FOR_MAX)
         awaited = await tx.one(
@@ -350,18 +350,23 @@ async def _photos(store: Store, settings: Settings, now: int) -> list[Finding]:
             " WHERE d.created_at < $1 AND NOT EXISTS (SELECT 1 FROM media m WHERE m.sha256 = r.sha256)) AS late",
             now - AWAITED_DAYS_MAX * DAY_MS,
         )
-    missing = sum(not shelf.path(row["sha256"], EVIDENCE).exists() for row in stored)
-    found = []
-    if missing:
-        found.append(
-            _bad(
-                "media.missing",
-                f"{missing} 张照片数据库里有、磁盘上没有：检查照片文件夹是否挂载，或从备份恢复。",
-                f"{missing} photos are in the database and not on the disk: is the folder mounted? Else restore.",
-            )
-        )
+    try:
+        if settings.s3:  # a folder would be made, and be that of whoever asks
+            await held.ready()
+        missing = sum([not await held.has(row["sha256"], EVIDENCE) for row in stored])
+    except OSError as error:
+        found = [_bad("media.store", f"照片存放处 {held.name} 用不了：{error}", f"The place of the photos, {held.name}, fails: {error}")]
     else:
-        found.append(_ok("media.missing", f"{len(stored)} 张照片都在磁盘上。", f"All {len(stored)} photos are on the disk."))
+        if missing:
+            found = [
+                _bad(
+                    "media.missing",
+                    f"{missing} 张照片数据库里有、{held.name} 里没有：检查它是否挂载，或从备份恢复。",
+                    f"{missing} photos are in the database and not in {held.name}: is it mounted? Else restore.",
+                )
+            ]
+        else:
+            found = [_ok("media.missing", f"{len(stored)} 张照片都在 {held.name}。", f"All {len(stored)} photos are in {held.name}.")]
     late = awaited["n"] if awaited is not None else 0
     if late:
         found.append(

@@ -21,11 +21,12 @@ from backend.auth.tokens import Keys
 from backend.kernel.clock import Clock, wall_clock
 from backend.kernel.errors import Text
 from backend.operate import NotDone, database, snapshot
-from backend.operate.backup import NOT_KEPT, STAGING
+from backend.operate.backup import NOT_KEPT
 from backend.operate.snapshot import Manifest, Photo, Stored
 from backend.settings import Settings
 from backend.store import migrate, open_store
 from backend.store.migrate import FOLDER as MIGRATIONS
+from media.intake import STAGING
 from media.store import EVIDENCE
 
 REVOCATIONS = "revocations.jsonl"

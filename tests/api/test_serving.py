@@ -168,6 +168,15 @@ def test_a_folder_that_cannot_be_used_is_a_sentence(tmp_path, name):
     assert "Traceback" not in complained
 
 
+def test_a_bucket_that_cannot_be_used_is_a_sentence_without_its_secret(tmp_path):
+    process = command("serve", data=tmp_path, ANLU_S3="http://access:geheim@127.0.0.1:1/photos")
+    said, complained = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "")
+    assert "请检查 ANLU_S3" in complained
+    assert "127.0.0.1/photos" in complained
+    assert not re.search("Traceback|geheim", complained)
+
+
 def test_the_files_of_the_plant_are_not_for_others_on_the_machine(tmp_path):
     data = tmp_path / "data"
     with serving("serve", data=data):

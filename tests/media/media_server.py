@@ -39,8 +39,8 @@ from backend.store.sqlite import _Connection
 from backend.web import errors
 from backend.web.logs import set_up as set_up_logs
 from media.controllers import ROUTES
-from media.intake import Media
-from media.store import DiskStore
+from media.intake import STAGING, Media
+from media.store import shelf
 
 PERSON, DEVICE = "reader", 7
 
@@ -77,7 +77,15 @@ def build(folder: Path) -> Litestar:
                 token = await sessions.begin(tx, PERSON, DEVICE, clock(), clock() + 10**12)
                 other = await sessions.begin(tx, "stranger", 8, clock(), clock() + 10**12)
             (folder / "cookie").write_text(json.dumps({"reader": token, "stranger": other, "name": auth.cookie}))
-        media = Media(store, DiskStore(folder / "media"), may_read=may_read, caller=auth.principal, clock=clock)
+        bucket = (folder / "bucket").read_text() if (folder / "bucket").exists() else ""
+        media = Media(
+            store,
+            shelf(folder / "media", bucket),
+            staging=folder / "media" / STAGING,
+            may_read=may_read,
+            caller=auth.principal,
+            clock=clock,
+        )
         app.state.update(store=store, auth=auth, media=media)
         await media.start()
         yield

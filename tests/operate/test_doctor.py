@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from backend.kernel.clock import wall_clock
+from backend.kernel.errors import Text
 from backend.operate import backup, doctor
 from backend.settings import Settings
 from media.store import DiskStore
@@ -88,6 +89,14 @@ async def test_a_photo_that_is_gone_from_the_disk_is_bad_and_a_file_of_no_upload
     (resting.media_path / "uploads/0123.bytes").write_bytes(b"x")
     found = await levels(resting)
     assert (found["media.missing"], found["uploads"]) == ("bad", "mind")
+
+
+async def test_a_bucket_that_does_not_answer_is_bad_and_the_backup_says_that_photos_are_not_in_it(resting: Settings, tmp_path: Path):
+    away = msgspec.structs.replace(resting, s3="http://access:geheim@127.0.0.1:1/photos")
+    assert (await levels(away))["media.store"] == "bad"
+    said: list[Text] = []
+    await backup.make(away, tmp_path / "backup", program="test", tell=said.append)
+    assert any("bucket" in text.en for text in said)
 
 
 @pytest.mark.parametrize(("days", "level"), [(200, "ok"), (10, "mind"), (-1, "bad")])
