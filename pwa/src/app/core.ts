@@ -90,6 +90,7 @@ export function createCore(given: Partial<World> = {}): Core {
     clock: "good",
   });
   const storage: Core["storage"] = ref({ persistent: false, used: 0, quota: 0, nearlyFull: false });
+  const lost: Core["lost"] = shallowRef(null);
   const unsentOfAll = shallowRef<{ author: string; at: number }[]>([]);
   const unsent = computed(() => {
     // Whoever is here has it from the very list that the outbox shows, so that the two never tell different numbers.
@@ -142,9 +143,24 @@ export function createCore(given: Partial<World> = {}): Core {
     if (sync.value.clock !== stands) note({ clock: stands });
   }
 
+  /** Somebody or something has cleared this phone's data under the open app. What was in memory only looks kept: it is shown no longer. */
+  async function lookForLoss(): Promise<void> {
+    if (!device || (await db.read("current").catch(() => 0)) !== undefined || !device) return;
+    const photos = uploads.value.filter(isGoing).length;
+    lost.value = { count: Math.max(unsentOfAll.value.length, unsent.value.count), photos };
+    device = 0;
+    clock = FRESH_CLOCK;
+    proven = null;
+    leave();
+    await Promise.all([readPeople(), readUnsent(), readUploads()]);
+    lock.value = "none";
+    note({ first: null, loading: null, trouble: null, last: null });
+  }
+
   // ---- who is here ----
 
   async function boot(): Promise<void> {
+    db.on("close", () => void lookForLoss());
     clock = (await db.read("clock")) ?? FRESH_CLOCK;
     device = (await db.read("current")) ?? 0;
     await Promise.all([readPeople(), readUnsent(), readUploads()]);
@@ -214,6 +230,7 @@ export function createCore(given: Partial<World> = {}): Core {
     await db.drop("signOutDue");
     await readPeople();
     proven = id;
+    lost.value = null;
     note({ trouble: null, online: true });
     if (space?.person.id === id) {
       space.person = person;
@@ -399,7 +416,12 @@ export function createCore(given: Partial<World> = {}): Core {
     const at = wall();
     if (!space || Math.abs(at - active) < ACTIVE_NOTED_MS) return;
     active = at;
-    await db.write("open", { person: space.person.id, key: space.key, since: at, until: at + IDLE_MS_MAX });
+    try {
+      await db.write("open", { person: space.person.id, key: space.key, since: at, until: at + IDLE_MS_MAX });
+    } catch (error) {
+      // Without room the PIN is asked for sooner; whoever wants to send and make room must get in.
+      if (!isFull(error)) throw error;
+    }
   }
 
   function standing(person: PersonRow): Me {
@@ -544,7 +566,10 @@ export function createCore(given: Partial<World> = {}): Core {
     if (saying.verb === "add" || saying.verb === "act") saying.anonymous = await begunUnnamed(saying.doc, here.person.id);
     const answer = judge(saying);
     if (!answer.ok) throw new AppError(answer.code ?? "op.malformed", answer.params);
-    const made = await say(db, here.person.id, [saying], wall);
+    const made = await say(db, here.person.id, [saying], wall).catch(async (error) => {
+      await lookForLoss();
+      throw lost.value ? new AppError("storage.cleared") : error;
+    });
     clock = (await db.read("clock")) ?? clock;
     if (space === here) {
       rows = [...rows, ...made];
@@ -614,7 +639,10 @@ export function createCore(given: Partial<World> = {}): Core {
   }
 
   async function readUnsent(): Promise<void> {
-    unsentOfAll.value = (await db.ops.where("state").equals("queued").toArray()).map(({ author, at }) => ({ author, at }));
+    const found = await db.ops.where("state").equals("queued").toArray();
+    // Data that was cleared under the open app is no empty queue: what there was is still to be told.
+    if (device && (await db.read("current")) === undefined) return void lookForLoss();
+    unsentOfAll.value = found.map(({ author, at }) => ({ author, at }));
   }
 
   function showOutbox(): void {
@@ -706,7 +734,7 @@ export function createCore(given: Partial<World> = {}): Core {
     } catch (error) {
       if (error instanceof Offline) note({ online: false });
       else if (!(error instanceof HttpError)) console.error(error);
-      if (isFull(error)) trouble = { code: "storage.full", params: {} };
+      if (isFull(error)) trouble = { code: "storage.full_sync", params: {} };
       failures++;
       wait = pause(error, failures);
     }
@@ -916,7 +944,10 @@ export function createCore(given: Partial<World> = {}): Core {
     if (!here) return;
     const sent = await db.media.filter((row) => row.state === "sent" && row.bytes !== null && row.author === here.person.id).toArray();
     for (const { sha256, bytes } of sent) {
-      await keepPicture(here.db, here.key, `${sha256}/own`, bytes as ArrayBuffer, wall());
+      await keepPicture(here.db, here.key, `${sha256}/own`, bytes as ArrayBuffer, wall()).catch((error) => {
+        // The server has it; on a full phone the room is worth more than a second copy.
+        if (!isFull(error)) throw error;
+      });
       await db.media.update(sha256, { bytes: null });
     }
   }
@@ -961,6 +992,7 @@ export function createCore(given: Partial<World> = {}): Core {
     for (const event of ["pointerdown", "keydown"]) window.addEventListener(event, stir, { passive: true, capture: true });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState !== "visible") return;
+      void lookForLoss();
       if (idle()) lockNow();
       else soon(0);
     });
@@ -973,6 +1005,8 @@ export function createCore(given: Partial<World> = {}): Core {
     window.addEventListener("offline", () => note({ online: false }));
     setInterval(async () => {
       if (idle()) lockNow();
+      await lookForLoss();
+      noteClock();
       if (!space && Math.abs(wall() - asked) > ASK_EVERY_MS) soon(0);
       storage.value = await usage();
     }, LOOK_EVERY_MS);
@@ -1028,14 +1062,14 @@ export function createCore(given: Partial<World> = {}): Core {
     people,
     me,
     lock,
-    signIn,
-    setUp,
-    setPin,
-    newPin,
-    unlock,
+    signIn: sayingFull(signIn),
+    setUp: sayingFull(setUp),
+    setPin: sayingFull(setPin),
+    newPin: sayingFull(newPin),
+    unlock: sayingFull(unlock),
     lockNow,
     signOut,
-    resetPin,
+    resetPin: sayingFull(resetPin),
     doc: (key) => documents.doc(key),
     list: (kind, where) => documents.list(kind, where),
     get: (key) => documents.get(key),
@@ -1080,6 +1114,7 @@ export function createCore(given: Partial<World> = {}): Core {
     syncNow,
     sync,
     storage,
+    lost,
     askPersistent: async () => {
       const granted = await askPersistent();
       storage.value = await usage();
@@ -1103,4 +1138,15 @@ function plain<T>(value: T): T {
 /** Named by what was said and not yet on the server, nor refused by it. */
 function isGoing(photo: MediaItem): boolean {
   return ["queued", "sending"].includes(photo.state) && ["taken", "queued"].includes(photo.of);
+}
+
+/** A phone without room is told as such, whatever it was doing. */
+function sayingFull<A extends unknown[], R>(does: (...given: A) => Promise<R>): (...given: A) => Promise<R> {
+  return async (...given) => {
+    try {
+      return await does(...given);
+    } catch (error) {
+      throw isFull(error) ? new AppError("storage.full") : error;
+    }
+  };
 }

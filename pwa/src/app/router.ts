@@ -99,7 +99,7 @@ router.beforeEach((to) => {
       if (before === "open" && now !== "open" && !here.meta.open) {
         const next = now === "locked" ? here.fullPath : undefined;
         void router.replace({ name: session() ?? "today", query: next && next !== "/" ? { next } : {} });
-      }
+      } else if (now === "none" && before === "locked" && here.name === "unlock") void router.replace({ name: "sign-in" });
     });
   }
   const needed = session();

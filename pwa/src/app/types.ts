@@ -193,6 +193,8 @@ export interface Core {
   syncNow(): Promise<void>;
   sync: Ref<SyncState>;
   storage: Ref<StorageState>;
+  /** this phone's data was cleared under the open app: how much had not been sent; null once somebody signs in again */
+  lost: ShallowRef<{ count: number; photos: number } | null>;
   askPersistent(): Promise<boolean>;
 
   /** downsizes, hashes, keeps, queues; resolves when it is safely on this phone */

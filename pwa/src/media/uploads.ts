@@ -65,7 +65,13 @@ async function one(means: UploadMeans, row: MediaRow): Promise<boolean> {
   const { Upload } = await import("tus-js-client");
   const bytes = new Uint8Array(row.bytes as ArrayBuffer);
   const note = async (change: Partial<MediaRow>): Promise<void> => {
-    await db.media.update(row.sha256, change);
+    try {
+      await db.media.update(row.sha256, change);
+    } catch (error) {
+      // On a full phone a photo goes up all the same: that is what makes room. What is on the server is let go of at once.
+      if (!isFull(error)) throw error;
+      if (change.state === "sent") await db.media.delete(row.sha256);
+    }
     means.changed();
   };
   await note({ state: "sending", code: undefined });
