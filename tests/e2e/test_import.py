@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.desk import MACHINE, xlsx
 from tests.e2e.harness import Phone
-from tests.e2e.test_screens import findings
+from tests.e2e.test_screens import findings, go
 
 DESK = {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1, "is_mobile": False, "has_touch": False}
 HAND = {"viewport": {"width": 360, "height": 800}}
@@ -85,3 +85,20 @@ def test_who_may_import_nothing_has_no_way_there(new_phone: Callable[..., Phone]
     held.press("nav-me")
     held.by("list-machine").wait_for()
     assert held.by("open-import").count() == 0
+
+
+def test_what_was_taken_in_gets_its_tags_at_once_and_is_printed_with_names(new_phone: Callable[..., Phone], tmp_path: Path) -> None:
+    held = new_phone(**DESK)
+    held.sign_in("admin")
+    held.press("nav-me")
+    held.press("open-import")
+    held.press("import-machines")
+    choose(held, table(tmp_path / "tags.xlsx", "tags", 3, bad=False))
+    held.press("import-confirm")
+    held.page.wait_for_selector('[data-testid="import-job"][data-state="done"]')
+    go(held, "/labels")
+    held.press("labels-give")
+    held.by("labels-give").wait_for(state="detached")
+    with held.page.expect_download() as download:
+        held.press("labels")
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF")

@@ -203,6 +203,36 @@ async def test_blank_tags_are_made_once_and_printed(plant: Plant) -> None:
         assert answer.json()["code"] == "equipment.how_many_labels"
 
 
+async def test_machines_without_a_tag_get_one_each_and_are_printed_with_their_names(plant: Plant) -> None:
+    version, sync = plant.app.state["judge"].newest("machine"), plant.app.state["sync"]
+    bare = [derived(f"bare machine {n}") for n in range(3)]
+    for n, one in enumerate(bare):
+        fields = {
+            "number": f"BARE-{n}",
+            "names": {"zh": "新风机", "en": "New fan"},
+            "type": "forklift",
+            "area": derived("demo:area:rolling"),
+        }
+        await sync.say(New(0, 0, 0, SERVER_AUTHOR, f"machine/{one}", version, fields))
+    admin, worker = await plant.phone().sign_in("admin"), await plant.phone().sign_in("worker")
+    had = machine("LG-QZ-02")
+    asked = {"batch": "0d0fd5c5-6b0b-4b51-8a57-5f0d2a1c7e11", "machines": [bare[0], had, *bare[1:]]}
+    assert (await worker.post("/api/equipment/tags", asked)).status_code == 403
+    answer = await admin.post("/api/equipment/tags", asked)
+    assert answer.status_code == 201, answer.text
+    given = answer.json()["codes"]
+    assert len(set(given)) == 4
+    # Asked again, by the same batch or another, nothing is made: each has its tag.
+    for batch in (asked["batch"], "7d0fd5c5-6b0b-4b51-8a57-5f0d2a1c7e12"):
+        assert (await admin.post("/api/equipment/tags", {**asked, "batch": batch})).json()["codes"] == given
+    printed = await admin.get("/api/equipment/labels.pdf", params={"machines": ",".join(asked["machines"]), "size": "a4-60x40"})
+    (page,) = pypdfium2.PdfDocument(printed.content)
+    read = {found.text for found in zxingcpp.read_barcodes(page.render(scale=203 / 72).to_pil())}
+    assert read == {codes.url(plant.settings.public_origin, code) for code in given}
+    answer = await admin.post("/api/equipment/tags", {**asked, "machines": [derived("nothing")]})
+    assert answer.json()["code"] == "equipment.no_machine"
+
+
 async def test_a_machine_is_found_by_the_code_of_its_tag(plant: Plant) -> None:
     from backend.demo import tag_code
     from backend.domains.equipment import queries

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +17,9 @@ from backend.domains.equipment import codes, queries
 from backend.kernel.errors import Refusal
 from backend.settings import Settings
 from backend.store import Store
-from backend.sync.op import New
-from backend.sync.server import Sync
+from backend.sync.op import Act, New
 from backend.sync.shapes import TxDocs
+from backend.sync.taking import Verdict
 from media.codes import label
 
 MACHINE_IDS_CHARS_MAX = 40 * label.LABELS_MAX
@@ -69,18 +70,10 @@ async def _blank_pages(request: Request[Any, Any, Any], tags: str) -> list[label
 
 
 async def _machine_pages(request: Request[Any, Any, Any], auth: Auth, principal: Principal, machines: str) -> list[label.Label]:
-    store: Store = request.app.state["store"]
     settings: Settings = request.app.state["settings"]
-    ids = list(dict.fromkeys(part for part in machines.split(",") if part)) if len(machines) <= MACHINE_IDS_CHARS_MAX else []
-    if not 1 <= len(ids) <= label.LABELS_MAX:
-        raise Refusal("equipment.how_many_labels", most=label.LABELS_MAX)
-    standing = await auth.standing(principal.person)
-    async with store.read() as tx:
-        docs = TxDocs(tx)
-        found = await queries.machines(docs, ids)
-        tags = await queries.codes_of(docs, ids)
-    if any(machine_id not in found or not standing.has("manage_equipment", found[machine_id].area) for machine_id in ids):
-        raise Refusal("equipment.no_machine")
+    asked = machines.split(",") if len(machines) <= MACHINE_IDS_CHARS_MAX else []
+    found, tags = await _machines(request, auth, principal, asked)
+    ids = list(found)
     bare = [found[machine_id].number for machine_id in ids if machine_id not in tags]
     if bare:
         raise Refusal("equipment.no_tag", numbers=", ".join(bare[:NUMBERS_SHOWN_MAX]))
@@ -96,11 +89,32 @@ async def _machine_pages(request: Request[Any, Any, Any], auth: Auth, principal:
     ]
 
 
-class BlankTags(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A batch of blank tags. `batch`: a random id by who asks; asked again with it, the same tags come back."""
+async def _machines(
+    request: Request[Any, Any, Any], auth: Auth, principal: Principal, asked: Sequence[str]
+) -> tuple[dict[str, queries.Machine], dict[str, str]]:
+    """The machines with these ids in the order asked for, and the codes of those that have a tag. Refused where there are none or too many,
+    or where one is not there or not for this person to manage."""
+    store: Store = request.app.state["store"]
+    ids = list(dict.fromkeys(part for part in asked if part))
+    if not 1 <= len(ids) <= label.LABELS_MAX:
+        raise Refusal("equipment.how_many_labels", most=label.LABELS_MAX)
+    standing = await auth.standing(principal.person)
+    async with store.read() as tx:
+        docs = TxDocs(tx)
+        found = await queries.machines(docs, ids)
+        tags = await queries.codes_of(docs, ids)
+    if any(machine_id not in found or not standing.has("manage_equipment", found[machine_id].area) for machine_id in ids):
+        raise Refusal("equipment.no_machine")
+    return {machine_id: found[machine_id] for machine_id in ids}, tags
+
+
+class Tags(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A batch of tags: `count` blank ones, or one for each of `machines` (ids) that has none yet. `batch`: a random id by who asks; asked
+    again with it, the same tags come back."""
 
     batch: UUID
-    count: int
+    count: int = 0
+    machines: list[str] = []
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -110,19 +124,43 @@ class Made(msgspec.Struct, frozen=True):
 
 
 @post("/api/equipment/tags", who="manage_equipment", status_code=201)
-async def make_tags(request: Request[Any, Any, Any], principal: NamedDependency[Principal], data: JSONBody[BlankTags]) -> Made:
-    """Make blank tags, 500 at most, to be printed and bound later by scanning. May be repeated."""
+async def make_tags(
+    request: Request[Any, Any, Any], auth: NamedDependency[Auth], principal: NamedDependency[Principal], data: JSONBody[Tags]
+) -> Made:
+    """Make tags, 500 at most: blank ones, to be printed and bound later by scanning, or one for each of `machines` that has none, bound
+    to it already and printed with its name. Needs the capability where each machine is. May be repeated."""
+    if data.machines:
+        found, tags = await _machines(request, auth, principal, data.machines)
+        new = {machine_id: _code(data.batch, machine_id) for machine_id in found if machine_id not in tags}
+        await _make(request, principal, new.values())
+        claims = [Act(0, 0, 0, principal.person, _key(code), "claim", {"machine": machine_id}, 0) for machine_id, code in new.items()]
+        _taken(await request.app.state["sync"].say(*claims))
+        return Made([(tags | new)[machine_id] for machine_id in found])
     if not 1 <= data.count <= label.LABELS_MAX:
         raise Refusal("equipment.how_many_labels", most=label.LABELS_MAX)
-    sync: Sync = request.app.state["sync"]
+    made = [_code(data.batch, str(n)) for n in range(data.count)]
+    await _make(request, principal, made)
+    return Made(made)
+
+
+async def _make(request: Request[Any, Any, Any], principal: Principal, made: Iterable[str]) -> None:
     version = request.app.state["judge"].newest("tag")
-    made = [codes.make(hashlib.sha256(f"{data.batch}:{n}".encode()).digest()[: codes.CODE_RANDOM_BYTES]) for n in range(data.count)]
-    # The batch is random, so a code that is there already is one that this batch made before.
-    said = [New(0, 0, 0, principal.person, f"tag/{codes.document_id(code)}", version, {"code": code}) for code in made]
-    for verdict in await sync.say(*said):
+    _taken(await request.app.state["sync"].say(*(New(0, 0, 0, principal.person, _key(code), version, {"code": code}) for code in made)))
+
+
+def _taken(verdicts: Iterable[Verdict]) -> None:
+    for verdict in verdicts:
+        # The batch is random, so a code that is there already is one that this batch made before.
         if verdict.state != "ok" and verdict.code != "op.exists":
             raise Refusal(verdict.code or "equipment.no_blank_tag", **(verdict.params or {}))
-    return Made(made)
+
+
+def _code(batch: UUID, which: str) -> str:
+    return codes.make(hashlib.sha256(f"{batch}:{which}".encode()).digest()[: codes.CODE_RANDOM_BYTES])
+
+
+def _key(code: str) -> str:
+    return f"tag/{codes.document_id(code)}"
 
 
 ROUTES = [labels, make_tags]
