@@ -10,6 +10,9 @@ from backend.auth.p256 import signed, thumbprint
 from backend.kernel.errors import Refusal
 
 NUMBER_BITS = 48
+FIND = "SELECT * FROM device WHERE number = $1"
+SEEN = "UPDATE device SET seen_at = $2 WHERE number = $1"
+"""The device was heard of at this time."""
 LABEL_CHARS_MAX = 80
 PREDECESSORS_MAX = 64
 
@@ -83,8 +86,8 @@ async def remember(tx: Any, number: int, spki: str, predecessors: tuple[int, ...
 
 async def find(tx: Any, number: int) -> Device | None:
     """The device with this number."""
-    row = await tx.one("SELECT * FROM device WHERE number = $1", number)
-    return None if row is None else _device(row)
+    row = await tx.one(FIND, number)
+    return None if row is None else device(row)
 
 
 async def key_of(tx: Any, number: int) -> str | None:
@@ -123,11 +126,6 @@ async def report(tx: Any, number: int, *, held: int, unsent: int, photos: int | 
     )
 
 
-async def seen(tx: Any, number: int, now: int) -> None:
-    """The device was heard of."""
-    await tx.run("UPDATE device SET seen_at = $2 WHERE number = $1", number, now)
-
-
 async def retire(tx: Any, number: int, by: str, now: int) -> None:
     """End a device: its sessions close at once. What it still sends is kept aside until a supervisor decides (sync, `device.revoked`)."""
     await tx.run("UPDATE device SET retired_at = $2, retired_by = $3 WHERE number = $1 AND retired_at IS NULL", number, now, by)
@@ -137,8 +135,9 @@ async def retire(tx: Any, number: int, by: str, now: int) -> None:
 async def every(tx: Any) -> list[Device]:
     """All devices but the server's own, the last heard of first."""
     rows = await tx.all("SELECT * FROM device WHERE public_key IS NOT NULL ORDER BY COALESCE(seen_at, registered_at) DESC, number")
-    return [_device(row) for row in rows]
+    return [device(row) for row in rows]
 
 
-def _device(row: Any) -> Device:
+def device(row: Any) -> Device:
+    """A row of `FIND`."""
     return Device(**{name: row[name] for name in Device.__struct_fields__})

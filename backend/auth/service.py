@@ -376,7 +376,7 @@ class Auth:
 
     async def _answer(self, tx: Any, standing: Standing, number: int) -> SignedIn:
         now = self.clock()
-        await devices.seen(tx, number, now)
+        await tx.run(devices.SEEN, number, now)
         key = await devices.key_of(tx, number)
         if key is None:
             raise Refusal("auth.device_unknown")

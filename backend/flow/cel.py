@@ -25,6 +25,7 @@ DAY_MS = 86_400_000
 PROOF_DRAWS = 2**32
 ANSWERS_KEPT_MAX = 2_000
 """Of one rule."""
+_TEXTS = frozenset({str, type(None)})
 
 
 class RuleFailed(Exception):
@@ -58,12 +59,17 @@ class Program:
         self._functions = {f"_{name}": _FUNCTIONS[name] for name in self.text.functions}
         self._keeps = _SURROUNDED.isdisjoint(self.text.functions)
         self._kept: dict[tuple[Any, ...], tuple[Actor, Any]] = {}
+        refs = self.text.refs
+        plain = self._keeps and all(ref.root == "doc" or (ref.root, ref.name) == ("actor", "id") for ref in refs)
+        self.reads = frozenset(ref.name for ref in refs if ref.root == "doc") if plain else None
+        """What it reads of the document, where it reads nothing else but who acts; else None."""
+        self._names = [ref.name if ref.root == "doc" else None for ref in refs]
 
     def run(self, get: Callable[[str, str], Any], around: Surroundings) -> Any:
         """The rule's value, plain. `get(root, name)` gives what it reads. Raises RuleFailed."""
         refs = self.text.refs
         values = [get(ref.root, "" if ref.root in BARE else ref.name) for ref in refs]
-        if not self._keeps or not all(value is None or type(value) is str for value in values):
+        if not self._keeps or not _are_texts(values):
             return self._execute(values, around)
         # The same texts and the same actor give the same answer: who may edit a document is asked again with every edit of it. The actor is
         # known by itself and kept, so that no other can come to stand at its address.
@@ -77,6 +83,15 @@ class Program:
                 self._kept.clear()
             self._kept[key] = around.actor, value
         return value
+
+    def kept(self, actor: Actor, fields: Mapping[str, Any]) -> Any:
+        """What was answered to this actor over a document with the same fields, if the rule `reads` nothing else; None where that is not
+        known."""
+        values = [actor.id if name is None else fields[name][0] if name in fields else None for name in self._names]
+        if not _are_texts(values):
+            return None
+        kept = self._kept.get((id(actor), *values))
+        return None if kept is None else kept[1]
 
     def _execute(self, values: list[Any], around: Surroundings) -> Any:
         bound: dict[str, Any] = dict(self._functions)
@@ -98,6 +113,11 @@ class Program:
         if running.failed:
             raise running.failed
         return plain(value)
+
+
+def _are_texts(values: list[Any]) -> bool:
+    """Or nothing."""
+    return _TEXTS.issuperset(map(type, values))
 
 
 class _Running:

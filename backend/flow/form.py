@@ -26,6 +26,7 @@ _KEY = re.compile(r"(?:[a-z][a-z0-9_.]{0,63}/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _PLACE = {"lat", "lon", "accuracy_m", "source", "phone_at", "at"}
+_NAMES_MEDIA = frozenset({"media", "signature", "list", "table"})
 _MEDIA_TYPE = re.compile(r"(?:image|audio|video)/[a-z0-9.+-]{1,40}\Z")
 
 
@@ -70,6 +71,13 @@ def _wrongs(fields: Mapping[str, Field], values: Mapping[str, Any], whole: bool,
             yield found
 
 
+def is_plain(field: Field, value: Any) -> bool:
+    """Whether this value may stand by itself: nothing but its type is to be looked at, and that is right."""
+    if value is None or field.required or field.personal or field.check or is_sealed(value):
+        return False
+    return _TYPES[field.type]("", field, value) is None
+
+
 def wrong_value(name: str, field: Field, value: Any) -> Wrong | None:
     """What is wrong with one value that is not null, its rules aside."""
     if is_sealed(value):
@@ -86,7 +94,8 @@ def media_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[str
     """The sha256 of every photo, voice or signature that these values name, in order, each once."""
     found: dict[str, None] = {}
     for name in _named(fields, values):
-        _look(found, fields[name], values[name])
+        if fields[name].type in _NAMES_MEDIA:
+            _look(found, fields[name], values[name])
     return list(found)
 
 

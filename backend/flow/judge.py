@@ -63,13 +63,13 @@ class FlowJudge:
         version = op.version if isinstance(op, New) else doc.body["version"] if doc is not None else 0
         if doc is None and not isinstance(op, New):
             return Parked("op.awaits_document", {"doc": op.doc})
-        kind = await self._kind(docs, name, version)
+        kind = self.kind(name, version) or await self._kind(docs, name, version)
         if kind is None:
             return Parked("op.awaits_kind", {"kind": name, "version": version})
         if isinstance(op, New) and author != SERVER_AUTHOR and (name, version) in await self._retired_kinds(docs):
             return Refused("flow.kind_retired", {"kind": name, "version": version})
-        env = await self._env_of(docs, author, at, kind)
-        env.op_id, env.unseen_stops = op_id, bool(stops.unseen)
+        held = self._envs.get((author, kind)) if self._envs_of is docs else None
+        env = _around(held or await self._env_of(docs, author, at, kind), at, op_id, bool(stops.unseen))
         if kind.kind.uses:
             env.uses = await self._uses(docs, kind, op, doc, env)
         # A `set` reads a name or two, and the document is another one after it: those are looked up as they are needed.
@@ -200,25 +200,15 @@ class FlowJudge:
         return self._opens_by[1]
 
     async def _env_of(self, docs: Docs, person: str, now: int, kind: CompiledKind) -> Env:
-        """As `env`, but asked for once in a bundle and its documents, until one of those that it is made of changes."""
+        """As `env`; kept for the other ops of the bundle whose documents these are, until one of those that it is made of changes."""
         if self._envs_of is not docs:
             self._envs.clear()
             self._envs_of = docs
-        held = self._envs.get((person, kind))
-        if held is None:
-            held = await self.env(docs, person, now, kind)
-            held.time = Calendar(held.calendar, held.plant)
-            if self._envs_of is docs:
-                self._envs[person, kind] = held
-        return Env(
-            actor=held.actor,
-            now=now,
-            plant=held.plant,
-            calendar=held.calendar,
-            rosters=held.rosters,
-            limits=held.limits,
-            time=held.time,
-        )
+        found = await self.env(docs, person, now, kind)
+        found.time = Calendar(found.calendar, found.plant)
+        if self._envs_of is docs:
+            self._envs[person, kind] = found
+        return found
 
     def _learn(self, fields: Mapping[str, Any]) -> None:
         try:
@@ -392,3 +382,18 @@ class FlowJudge:
 
 def _digest(words: list[str]) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:DIGEST_CHARS]
+
+
+def _around(held: Env, now: int, op_id: str, unseen_stops: bool) -> Env:
+    """The same surroundings for another op."""
+    return Env(
+        actor=held.actor,
+        now=now,
+        op_id=op_id,
+        plant=held.plant,
+        calendar=held.calendar,
+        rosters=held.rosters,
+        limits=held.limits,
+        unseen_stops=unseen_stops,
+        time=held.time,
+    )

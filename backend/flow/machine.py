@@ -163,18 +163,36 @@ def _begun(kind: CompiledKind, op: New, fields: dict[str, Any]) -> View:
 
 
 def _set(kind: CompiledKind, body: Body, op: Set, env: Env) -> Outcome:
-    before = Glance(kind, op.doc, body)
+    fields = kind.kind.fields
     for name in sorted(op.fields):
-        if name not in kind.kind.fields:
+        if name not in fields:
             raise _refuse("flow.field_unknown", field=name)
         rules = kind.editors.get(name)
         if rules is None:
             raise _refuse("flow.field_readonly", field=name)
-        if not env.actor.server and not any(_holds(kind, rule, "doc", env, before) for rule in rules):
+        if not env.actor.server and not _may_edit(kind, rules, env, op.doc, body):
             raise _refuse("flow.not_allowed", what=name)
-    _form(kind, kind.kind.fields, op.fields, False, "doc", env, Glance(kind, op.doc, body, op.fields))
-    _sealed(kind.kind.fields, op.fields)
-    return Change(fields=dict(op.fields), media=form.media_of(kind.kind.fields, op.fields))
+    for name, value in op.fields.items():
+        if not form.is_plain(fields[name], value):
+            _form(kind, fields, op.fields, False, "doc", env, Glance(kind, op.doc, body, op.fields))
+            _sealed(fields, op.fields)
+            break
+    return Change(fields=dict(op.fields), media=form.media_of(fields, op.fields))
+
+
+def _may_edit(kind: CompiledKind, rules: list[str], env: Env, key: str, body: Body) -> bool:
+    """Whether one of these rules lets the actor edit the document. It is asked with every edit, and mostly of the same fields."""
+    fields = body["fields"]
+    for rule in rules:
+        program = kind.program(rule, "doc")
+        held = None
+        if program.reads is not None and program.reads <= kind.kind.fields.keys():
+            held = program.kept(env.actor, fields)
+        if held is None:
+            held = _holds(kind, rule, "doc", env, Glance(kind, key, body))
+        if held is True:
+            return True
+    return False
 
 
 def _add(kind: CompiledKind, body: Body, op: Add, env: Env) -> Outcome:

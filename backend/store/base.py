@@ -36,6 +36,10 @@ class Tx(Protocol):
         """Every row of a query."""
         ...
 
+    async def each(self, queries: Iterable[tuple[Any, ...]]) -> list[list[Row]]:
+        """Every row of each query, a statement followed by its parameters, in one go."""
+        ...
+
     async def one(self, sql: str, *params: Any) -> Row | None:
         """The first row of a query."""
         ...
@@ -47,6 +51,10 @@ class Tx(Protocol):
     async def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Execute a statement for each row. Of the rows of one call, no two update the same: on PostgreSQL an `INSERT … VALUES ($1, $2, …)`
         becomes one statement for all of them."""
+        ...
+
+    async def bulk(self, parts: Iterable[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+        """`many` for each statement with its rows, in this order."""
         ...
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:

@@ -193,6 +193,9 @@ class PostgresTx:
     async def all(self, sql: str, *params: Any) -> list[Any]:
         return await self._call(self.connection.fetch, sql, *params, timeout=self.seconds_max)
 
+    async def each(self, queries: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+        return [await self.all(*query) for query in queries]
+
     async def one(self, sql: str, *params: Any) -> Any:
         return await self._call(self.connection.fetchrow, sql, *params, timeout=self.seconds_max)
 
@@ -213,6 +216,10 @@ class PostgresTx:
                 await self._call(self.connection.execute, form, *columns, timeout=self.seconds_max)
             else:
                 await self._call(self.connection.executemany, sql, part, timeout=self.seconds_max)
+
+    async def bulk(self, parts: Iterable[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+        for sql, rows in parts:
+            await self.many(sql, rows)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

@@ -6,7 +6,6 @@ thread for a query.
 """
 
 import asyncio
-import json
 import logging
 import re
 import sqlite3
@@ -17,6 +16,8 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from backend.kernel.errors import Refusal
 from backend.store.base import DatabaseAway, current_tx, opened
@@ -123,9 +124,13 @@ class SqliteTx:
         self.began = time.monotonic_ns()
         self.afterwards: list[Callable[[], None]] = []
         self._savepoints = 0
+        self._first: list[str] = []
 
     async def all(self, sql: str, *params: Any) -> list[Any]:
         return await self._call(self.connection.rows, sql, params)
+
+    async def each(self, queries: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+        return await self._call(self.connection.rows_of_each, list(queries))
 
     async def one(self, sql: str, *params: Any) -> Any:
         return await self._call(self.connection.row, sql, params)
@@ -138,21 +143,36 @@ class SqliteTx:
         if held:
             await self._call(self.connection.execute_many, sql, held)
 
+    async def bulk(self, parts: Iterable[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+        held = [(sql, rows) for sql, rows in parts if rows]
+        if held:
+            await self._call(self.connection.execute_all, held)
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         self._savepoints += 1
         name = f"s{self._savepoints}"
         held = len(self.afterwards)
-        await self.run(f"SAVEPOINT {name}")
+        begin = f"SAVEPOINT {name}"
+        # Begun and released with the next statement: each way to the connection's thread costs more than these do. What is not released at
+        # the commit is by it.
+        self._first.append(begin)
         try:
             yield
         except BaseException:
             del self.afterwards[held:]
-            # A full disk rolls back the whole transaction by itself: then there is no savepoint left to go back to.
-            if self.connection.in_transaction:
-                await self.connection.call(self.connection.back_to, name)
+            if begin in self._first:
+                del self._first[self._first.index(begin) :]
+            else:
+                self._first.clear()
+                # A full disk rolls back the whole transaction by itself: then there is no savepoint left to go back to.
+                if self.connection.in_transaction:
+                    await self.connection.call(self.connection.back_to, name)
             raise
-        await self.run(f"RELEASE {name}")
+        if begin in self._first:
+            del self._first[self._first.index(begin) :]
+        else:
+            self._first.append(f"RELEASE {name}")
 
     def after(self, call: Callable[[], None]) -> None:
         self.afterwards.append(call)
@@ -161,11 +181,14 @@ class SqliteTx:
         return f"{column} IN (SELECT value FROM json_each(${position}))"
 
     def listed(self, values: Iterable[Any]) -> str:
-        return json.dumps(list(values))
+        return _json.encode(list(values)).decode()
 
     async def _call(self, work: Callable[..., T], *args: Any) -> T:
         if not self.open:
             raise RuntimeError("this transaction has ended")
+        if self._first:
+            first, self._first = self._first, []
+            return await self.connection.call(self.connection.after, first, work, *args)
         return await self.connection.call(work, *args)
 
 
@@ -252,14 +275,26 @@ class _Connection:
                 raise Refusal("http.unavailable", headers={"Retry-After": "1"}, seconds=1) from error
             raise
 
+    def after(self, first: list[str], work: Callable[..., T], *args: Any) -> T:
+        for sql in first:
+            self.execute(sql, ())
+        return work(*args)
+
     def execute(self, sql: str, params: Sequence[Any]) -> int:
         return self.ready().execute(_translate(sql), params).rowcount
 
-    def execute_many(self, sql: str, rows: list[Sequence[Any]]) -> None:
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         self.ready().executemany(_translate(sql), rows)
+
+    def execute_all(self, parts: list[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+        for sql, rows in parts:
+            self.execute_many(sql, rows)
 
     def rows(self, sql: str, params: Sequence[Any]) -> list[sqlite3.Row]:
         return self.ready().execute(_translate(sql), params).fetchall()
+
+    def rows_of_each(self, queries: list[tuple[Any, ...]]) -> list[list[sqlite3.Row]]:
+        return [self.rows(sql, params) for sql, *params in queries]
 
     def row(self, sql: str, params: Sequence[Any]) -> sqlite3.Row | None:
         found: sqlite3.Row | None = self.ready().execute(_translate(sql), params).fetchone()
@@ -283,6 +318,7 @@ class _Connection:
 FAILURES = (sqlite3.Error, OSError)
 """What the database itself raises: a full disk, a broken file."""
 
+_json = msgspec.json.Encoder()
 _PARAMETER = re.compile(r"\$(\d+)")
 
 

@@ -44,25 +44,36 @@ class Entry(msgspec.Struct):
     data: bytes | None = None
 
 
+HEAD = "SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1"
 ALL = ", ".join((*COLUMNS, "bytes", "hash"))
-_INSERT = f"INSERT INTO ledger ({ALL}) VALUES ({', '.join(f'${i}' for i in range(1, len(COLUMNS) + 3))})"
+INSERT = f"INSERT INTO ledger ({ALL}) VALUES ({', '.join(f'${i}' for i in range(1, len(COLUMNS) + 3))})"
 
 
 async def head(tx: Tx) -> tuple[int, bytes]:
     """The last entry's seq and hash; 0 and zeros before the first."""
-    row = await tx.one("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
-    return (0, START) if row is None else (row["seq"], row["hash"])
+    return end(await tx.all(HEAD))
+
+
+def end(rows: list[Any]) -> tuple[int, bytes]:
+    """The same from the rows of `HEAD`."""
+    return (rows[0]["seq"], rows[0]["hash"]) if rows else (0, START)
+
+
+def rows(before: bytes, entries: Iterable[Entry]) -> tuple[bytes, list[tuple[Any, ...]]]:
+    """The hash of the last of these entries, and their rows, after the entry with hash `before`."""
+    found = []
+    for entry in entries:
+        columns = msgspec.structs.astuple(entry)
+        before = link(before, columns[:-1])
+        found.append((*columns, before))
+    return before, found
 
 
 async def append(tx: Tx, before: bytes, entries: Iterable[Entry]) -> bytes:
     """Write entries after the one with hash `before`; the hash of the last."""
-    rows = []
-    for entry in entries:
-        *columns, data = msgspec.structs.astuple(entry)
-        before = link(before, columns)
-        rows.append((*columns, data, before))
-    await tx.many(_INSERT, rows)
-    return before
+    last, found = rows(before, entries)
+    await tx.many(INSERT, found)
+    return last
 
 
 async def upto(tx: Tx, at: int) -> int:
@@ -81,13 +92,10 @@ async def upto(tx: Tx, at: int) -> int:
     return 0 if row is None else row["seq"]
 
 
-async def verdicts(tx: Tx, ops: Iterable[str]) -> dict[str, Any]:
-    """The latest verdict on each of these ops that the ledger knows: rows of op, seq, state, code, params."""
-    rows = await tx.all(
-        f"SELECT op, seq, state, code, params FROM ledger WHERE {tx.among('op', 1)} AND what IN ('op', 'verdict') ORDER BY seq",
-        tx.listed(ops),
-    )
-    return {row["op"]: row for row in rows}
+def verdicts(tx: Tx, ops: Iterable[str]) -> tuple[str, Any]:
+    """The query for the verdicts on these ops that the ledger knows: op, seq, state, code, params, the latest last."""
+    columns = "op, seq, state, code, params"
+    return f"SELECT {columns} FROM ledger WHERE {tx.among('op', 1)} AND what IN ('op', 'verdict') ORDER BY seq", tx.listed(ops)
 
 
 async def arrival(tx: Tx, op: str) -> Any:

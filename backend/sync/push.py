@@ -98,17 +98,18 @@ async def take_bundle(opened: Opened, taking: Taking, revocations: Revocations, 
     bundle, tx = opened.bundle, taking.tx
     queue = bundle.device
     ops = [one.op for one in opened.said if one.op is not None and not one.foreign]
-    await taking.places({queue, *(op.device for op in ops)})
-    known_device = await devices.find(tx, queue)
+    asked = ((devices.FIND, queue), ledger.verdicts(tx, [one.id for one in opened.said]))
+    registered, verdicts = await taking.read_ahead({queue, *(op.device for op in ops)}, ops, *asked)
+    known_device = devices.device(registered[0]) if registered else None
+    known = {row["op"]: row for row in verdicts}
     if known_device is None:
         await devices.remember(tx, queue, opened.certificate.public_key, opened.certificate.predecessors, now=now)
     else:
-        await devices.seen(tx, queue, now)
+        taking.hear(queue, now)
     place = taking.place(queue)
     have = place.have
     if opened.said and bundle.first > have + 1 and not bundle.lost:
         raise Refusal("sync.gap", have=have)
-    known = await ledger.verdicts(tx, [one.id for one in opened.said]) if opened.said else {}
     await _check_fork(opened, taking, have, known)
     if bundle.lost and bundle.first - 1 > have:
         person, phone = (known_device.person, known_device.label) if known_device is not None else (None, "")
@@ -116,7 +117,6 @@ async def take_bundle(opened: Opened, taking: Taking, revocations: Revocations, 
     taking.keep_sealed(opened.sealed)
     fresh = [one for one in opened.said if one.n > have and one.id not in known]
     retired = known_device is not None and known_device.retired_at is not None
-    await taking.read_ahead([one.op for one in fresh if one.op is not None])
     prover = _Prover(opened, revocations, retired or revocations.device(queue))
     for one in fresh:
         if one.op is not None:
@@ -135,8 +135,11 @@ async def take_bundle(opened: Opened, taking: Taking, revocations: Revocations, 
             # None of an earlier try of the same transaction.
             one.arrived, one.marks = now, []
             await taking.take(one)
-    verdicts = [msgspec.structs.replace(taking.latest[one.id], n=one.n) for one in opened.said]
-    return Taken(taking.place(queue).have, verdicts)
+    return Taken(taking.place(queue).have, [_numbered(taking.latest[one.id], one.n) for one in opened.said])
+
+
+def _numbered(verdict: Verdict, n: int) -> Verdict:
+    return verdict if verdict.n == n else msgspec.structs.replace(verdict, n=n)
 
 
 def verdict_of(row: Any, n: int) -> Verdict:

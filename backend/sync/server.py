@@ -173,8 +173,7 @@ class Sync:
 
         async def work(taking: Taking) -> list[Verdict]:
             taking.keep_sealed(sealed or {})
-            await taking.places([self.device])
-            await taking.read_ahead(ops)
+            await taking.read_ahead([self.device], ops)
             return [await taking.say(op) for op in ops]
 
         if tx is None:

@@ -1,16 +1,19 @@
 """Taking ops into the ledger: one after another, each judged against what stands then, all of a bundle inside one savepoint.
 
-A `Batch` is a write transaction that several bundles share; a `Taking` is one bundle's part of it. Both read ahead in few statements, work
-in memory, and write at the end of the bundle; a `Taking` that fails leaves the database at its savepoint and drops what it had read.
+A `Batch` is a write transaction that several bundles share; a `Taking` is one bundle's part of it. Both read ahead in few statements and
+work in memory. What a bundle adds is written at its end; documents and places, which the next bundle may change again, once at the end of
+the batch. A `Taking` that fails leaves the database at its savepoint, what it had read forgotten, and what earlier bundles of the batch
+had changed as they left it.
 """
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from backend.auth.devices import SEEN
 from backend.kernel import ids
 from backend.store import FAILURES, Tx
 from backend.sync import hlc, ledger, merge
@@ -59,7 +62,7 @@ class Accepted(msgspec.Struct):
 
 
 Hook = Callable[[Tx, list[Accepted]], Awaitable[None]]
-"""Called inside the transaction with what a bundle brought."""
+"""Called inside the transaction with what its bundles brought."""
 
 
 class Said(msgspec.Struct):
@@ -116,7 +119,8 @@ class Rules(msgspec.Struct):
 
 
 class Batch:
-    """One write transaction. `changed` shapes and `told` queues are for the event hub after the commit."""
+    """One write transaction. `changed` shapes and `told` queues are for the event hub after the commit. `due`: documents, and `moved`:
+    devices, that bundles which are through have changed and `close` writes: until then they are to be read here, not in the database."""
 
     def __init__(self, tx: Tx, rules: Rules, now: int) -> None:
         self.tx = tx
@@ -127,6 +131,10 @@ class Batch:
         self.docs: dict[str, Document | None] = {}
         self.shapes: dict[str, frozenset[str]] = {}
         self.places: dict[int, Place] = {}
+        self.due: set[str] = set()
+        self.moved: set[int] = set()
+        self.accepted: list[Accepted] = []
+        self.parked: list[Accepted] = []
         self.changed: set[str] = set()
         self.observed: set[str] = set()
         self.told: set[int] = set()
@@ -136,8 +144,9 @@ class Batch:
 
     async def begin(self) -> None:
         """Take the ledger's end. Nobody else writes until the commit, so sequences are in commit order."""
-        self.seq, self.hash = await ledger.head(self.tx)
-        self.any_parked = await self.tx.one("SELECT 1 FROM parked LIMIT 1") is not None
+        last, parked = await self.tx.each([(ledger.HEAD,), ("SELECT 1 FROM parked LIMIT 1",)])
+        self.seq, self.hash = ledger.end(last)
+        self.any_parked = bool(parked)
 
     async def run(self, work: Callable[["Taking"], Awaitable[Any]]) -> Any:
         """Do one bundle's work in a savepoint. What it raises undoes it and nothing else."""
@@ -150,19 +159,52 @@ class Batch:
         except BaseException:
             self.seq, self.hash, self.any_parked = before
             for key in taking.read:
-                self.docs.pop(key, None)
+                if key not in self.due:
+                    self.docs.pop(key, None)
                 self.shapes.pop(key, None)
-            for device in taking.placed:
-                self.places.pop(device, None)
+            self.docs |= taking.docs_before
+            self.places |= taking.places_before
             self.newest.clear()
             self.observed |= taking.touched
             raise
+        self.due |= taking.touched
+        self.moved |= taking.placed
+        self.observed |= taking.touched
+        self.accepted += taking.accepted
+        self.parked += taking.parked
         return result
 
     async def close(self) -> None:
-        """The last before the commit: other workers hear of it."""
+        """The last before the commit: what stands now is written, and who follows the ledger and other workers hear of it."""
+        await self.tx.bulk(
+            [
+                (
+                    "INSERT INTO document (key, seq, body, author, created_at) VALUES ($1, $2, $3, $4, $5)"
+                    " ON CONFLICT (key) DO UPDATE SET seq = excluded.seq, body = excluded.body",
+                    [_row(self.docs[key]) for key in sorted(self.due)],
+                ),
+                (
+                    "INSERT INTO place (device, have, last, e) VALUES ($1, $2, $3, $4)"
+                    " ON CONFLICT (device) DO UPDATE SET have = excluded.have, last = excluded.last, e = excluded.e",
+                    [msgspec.structs.astuple(self.places[device]) for device in self.moved],
+                ),
+            ]
+        )
+        await self._tell(self.rules.hooks, self.accepted)
+        await self._tell(self.rules.parked_hooks, self.parked)
         if self.wrote:
             await tell(self.tx, self.seq)
+
+    async def _tell(self, hooks: Sequence[Hook], ops: list[Accepted]) -> None:
+        for hook in hooks if ops else ():
+            try:
+                async with self.tx.savepoint():
+                    await hook(self.tx, ops)
+            except FAILURES:
+                raise
+            except Exception:
+                # What follows the ledger can be derived again; the phones' ops must not wait for it.
+                log.exception("what follows ops failed")
 
 
 class Taking:
@@ -176,6 +218,8 @@ class Taking:
         self.read: set[str] = set()
         self.placed: set[int] = set()
         self.touched: set[str] = set()
+        self.docs_before: dict[str, Document | None] = {}
+        self.places_before: dict[int, Place] = {}
         self.latest: dict[str, Verdict] = {}
         self.accepted: list[Accepted] = []
         self.parked: list[Accepted] = []
@@ -189,6 +233,7 @@ class Taking:
         self._marks: dict[str, list[str]] = {}
         self._numbers: dict[str, tuple[int, int]] = {}
         self._freed: deque[str] = deque()
+        self._heard: list[tuple[int, int]] = []
 
     # Reading: what the judge calls, and what reads ahead for it.
 
@@ -208,32 +253,55 @@ class Taking:
         for row in rows:
             if row["key"] not in self.batch.docs:
                 self._hold(row)
-        # What this bundle has begun is not in the table yet.
-        keys |= {key for key in self.touched if key.startswith(f"{kind}/")}
+        # What this batch has begun is not in the table yet.
+        keys |= {key for part in (self.touched, self.batch.due) for key in part if key.startswith(f"{kind}/")}
         held = (self.batch.docs[key] for key in sorted(keys))
         return [doc for doc in held if doc is not None]
 
-    async def read_ahead(self, ops: Sequence[Op]) -> None:
-        """Fetch in few statements what judging these ops will ask for one by one."""
+    async def read_ahead(self, devices: Collection[int], ops: Sequence[Op], *more: tuple[Any, ...]) -> list[list[Any]]:
+        """Fetch in one go where these devices stand, and what judging these ops will ask for one by one; the rows of `more` queries."""
+        batch, tx = self.batch, self.tx
         keys = {op.doc for op in ops}
-        await self._load(keys)
+        speaking = {op.author: op for op in ops if isinstance(op.author, str)}
+        known = [*keys, *(key for op in speaking.values() for key in self.judge.uses(op, None))]
+        unread = [key for key in dict.fromkeys(known) if key not in batch.docs]
+        unplaced = [device for device in devices if device not in batch.places]
+        strange = [key for key in keys if key not in batch.shapes]
+        self.read.update(known)
+        stands, rows, members, *found = await tx.each(
+            [
+                (f"SELECT * FROM place WHERE {tx.among('device', 1)}", tx.listed(unplaced)),
+                (f"SELECT * FROM document WHERE {tx.among('key', 1)}", tx.listed(unread)),
+                (f"SELECT doc, shape FROM member WHERE {tx.among('doc', 1)}", tx.listed(strange)),
+                *more,
+            ]
+        )
+        self._stand(devices, unplaced, stands)
+        self._hold_all(unread, rows)
+        self._shape(strange, members)
         used: set[str] = set()
         for op in ops:
-            used.update(self.judge.uses(op, self.batch.docs.get(op.doc)))
+            used.update(self.judge.uses(op, batch.docs[op.doc]))
         await self._load(used)
-        await self._load_shapes(keys)
         await self._load_stops({op.doc for op in ops if isinstance(op, Act)})
+        return found
 
-    async def places(self, devices: Iterable[int]) -> None:
+    async def places(self, devices: Collection[int]) -> None:
         """Fetch where these devices stand."""
         missing = [device for device in devices if device not in self.batch.places]
-        if missing:
+        if missing or not self.placed.issuperset(devices):
             rows = await self.tx.all(f"SELECT * FROM place WHERE {self.tx.among('device', 1)}", self.tx.listed(missing))
-            for device in missing:
-                self.batch.places[device] = Place(device)
-            for row in rows:
-                self.batch.places[row["device"]] = Place(*row)
-        self.placed.update(devices)
+            self._stand(devices, missing, rows)
+
+    def _stand(self, devices: Collection[int], missing: Iterable[int], rows: Iterable[Any]) -> None:
+        for device in missing:
+            self.batch.places[device] = Place(device)
+        for row in rows:
+            self.batch.places[row["device"]] = Place(*row)
+        for device in devices:
+            if device not in self.placed:
+                self.placed.add(device)
+                self.places_before[device] = msgspec.structs.replace(self.batch.places[device])
 
     def place(self, device: int) -> Place:
         """Where a device stands; `places` has fetched it."""
@@ -245,6 +313,9 @@ class Taking:
         if not missing:
             return
         rows = await self.tx.all(f"SELECT * FROM document WHERE {self.tx.among('key', 1)}", self.tx.listed(missing))
+        self._hold_all(missing, rows)
+
+    def _hold_all(self, missing: Iterable[str], rows: Iterable[Any]) -> None:
         for key in missing:
             self.batch.docs[key] = None
         for row in rows:
@@ -257,15 +328,16 @@ class Taking:
 
     async def _load_shapes(self, keys: Iterable[str]) -> None:
         missing = [key for key in keys if key not in self.batch.shapes]
-        if not missing:
-            return
+        if missing:
+            rows = await self.tx.all(f"SELECT doc, shape FROM member WHERE {self.tx.among('doc', 1)}", self.tx.listed(missing))
+            self._shape(missing, rows)
+
+    def _shape(self, missing: Iterable[str], rows: Iterable[Any]) -> None:
         found: dict[str, set[str]] = {key: set() for key in missing}
-        known = [key for key in missing if self.batch.docs.get(key) is not None]
-        if known:
-            for row in await self.tx.all(f"SELECT doc, shape FROM member WHERE {self.tx.among('doc', 1)}", self.tx.listed(known)):
-                found[row["doc"]].add(row["shape"])
+        for doc, shape in rows:
+            found[doc].add(shape)
         self.batch.shapes.update({key: frozenset(shapes) for key, shapes in found.items()})
-        self.read.update(missing)
+        self.read.update(found)
 
     async def _load_stops(self, keys: Iterable[str]) -> None:
         missing = [key for key in keys if key not in self._stops]
@@ -280,6 +352,10 @@ class Taking:
             self._stops[doc].append(tuple(stop))
 
     # Taking.
+
+    def hear(self, device: int, now: int) -> None:
+        """A device that is registered was heard of."""
+        self._heard.append((device, now))
 
     async def take(self, said: Said) -> None:
         """Give an op that arrives the next number of its queue, its clock and its verdict. `places` of queue and device are fetched."""
@@ -397,10 +473,8 @@ class Taking:
             " ON CONFLICT (hash) DO UPDATE SET salt = NULL, value = NULL, erased = excluded.erased, rounded = excluded.rounded",
             [(digest, entry.seq, rounded.get(digest)) for digest in hashes],
         )
-        held = await self.get(doc)
-        if held is not None:
-            held.seq = entry.seq
-            self.touched.add(doc)
+        if await self.get(doc) is not None:
+            self._touch(doc).seq = entry.seq
             await self._load_shapes([doc])
             for shape in self.batch.shapes[doc]:
                 self._trail.append((shape, entry.seq, doc, 1))
@@ -516,17 +590,16 @@ class Taking:
         """Change the document as the op says; the patch that says what has changed."""
         e, device = said.e, said.clock_device
         items = {name: {i: merge.stamp(item, op.author, said.at) for i, item in put.items()} for name, put in change.items.items()}
-        self.touched.add(op.doc)
         if op.doc.startswith("kind/"):
             self.batch.newest.clear()
         if isinstance(op, New):
+            self.touched.add(op.doc)
             body = merge.begin(op.version, change.status or "")
             merge.put_fields(body, change.fields, e, device)
             merge.put_items(body, items, e, device)
             self.batch.docs[op.doc] = Document(op.doc, seq, body, _author(op), said.at)
             return _json.encode(body)
-        doc = self.batch.docs[op.doc]
-        assert doc is not None
+        doc = self._touch(op.doc)
         body = doc.body
         patch: dict[str, Any] = {}
         # Facts merge by their clocks; what a decision writes stands in the ledger's order.
@@ -543,6 +616,18 @@ class Taking:
             body["status"] = patch["status"] = change.status
         doc.seq = seq
         return _json.encode(patch)
+
+    def _touch(self, key: str) -> Document:
+        """A document that is going to change. Where an earlier bundle of the batch changed it, it is another one from here on: that bundle
+        stands if this one fails."""
+        doc = self.batch.docs[key]
+        assert doc is not None
+        if key not in self.touched:
+            self.touched.add(key)
+            if key in self.batch.due:
+                self.docs_before[key] = doc
+                doc = self.batch.docs[key] = Document(key, doc.seq, merge.copy(doc.body), doc.author, doc.created_at)
+        return doc
 
     async def _move(self, op: Op, seq: int) -> None:
         """Note the change in every shape that holds the document, and where it came or left."""
@@ -754,44 +839,24 @@ class Taking:
             self._arrived[entry.op] = entry
 
     async def flush(self) -> None:
-        """Write everything, in as many statements as there are tables."""
-        batch, tx = self.batch, self.tx
+        """Write what the bundle adds, all of it in one go."""
+        batch = self.batch
         batch.wrote = batch.wrote or bool(self._entries)
-        batch.hash = await ledger.append(tx, batch.hash, self._entries)
-        await tx.many(
-            "INSERT INTO document (key, seq, body, author, created_at) VALUES ($1, $2, $3, $4, $5)"
-            " ON CONFLICT (key) DO UPDATE SET seq = excluded.seq, body = excluded.body",
-            [_row(batch.docs[key]) for key in self.touched],
-        )
-        await tx.many("INSERT INTO trail (shape, seq, doc, what) VALUES ($1, $2, $3, $4)", self._trail)
+        batch.hash, rows = ledger.rows(batch.hash, self._entries)
         came = [pair for pair, is_in in self._came.items() if is_in]
         left = [pair for pair, is_in in self._came.items() if not is_in]
-        await tx.many("INSERT INTO member (shape, doc) VALUES ($1, $2) ON CONFLICT DO NOTHING", came)
-        await tx.many("DELETE FROM member WHERE shape = $1 AND doc = $2", left)
-        await tx.many(
-            "INSERT INTO place (device, have, last, e) VALUES ($1, $2, $3, $4)"
-            " ON CONFLICT (device) DO UPDATE SET have = excluded.have, last = excluded.last, e = excluded.e",
-            [msgspec.structs.astuple(batch.places[device]) for device in self.placed],
+        sealed = [(digest, salt, text) for digest, (salt, text) in self._sealed.items()]
+        await self.tx.bulk(
+            [
+                (ledger.INSERT, rows),
+                ("INSERT INTO trail (shape, seq, doc, what) VALUES ($1, $2, $3, $4)", self._trail),
+                ("INSERT INTO member (shape, doc) VALUES ($1, $2) ON CONFLICT DO NOTHING", came),
+                ("DELETE FROM member WHERE shape = $1 AND doc = $2", left),
+                ("INSERT INTO stop (doc, seq, author, device, queue, n) VALUES ($1, $2, $3, $4, $5, $6)", self._new_stops),
+                ("INSERT INTO sealed (hash, salt, value) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING", sealed),
+                (SEEN, self._heard),
+            ]
         )
-        await tx.many("INSERT INTO stop (doc, seq, author, device, queue, n) VALUES ($1, $2, $3, $4, $5, $6)", self._new_stops)
-        await tx.many(
-            "INSERT INTO sealed (hash, salt, value) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
-            [(digest, salt, text) for digest, (salt, text) in self._sealed.items()],
-        )
-        await self._tell(batch.rules.hooks, self.accepted)
-        await self._tell(batch.rules.parked_hooks, self.parked)
-        batch.observed |= self.touched
-
-    async def _tell(self, hooks: Sequence[Hook], ops: list[Accepted]) -> None:
-        for hook in hooks if ops else ():
-            try:
-                async with self.tx.savepoint():
-                    await hook(self.tx, ops)
-            except FAILURES:
-                raise
-            except Exception:
-                # What follows the ledger can be derived again; the phones' ops must not wait for it.
-                log.exception("what follows ops failed")
 
 
 def _media(value: Any) -> Iterator[str]:

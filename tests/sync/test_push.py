@@ -6,12 +6,15 @@ import json
 import pytest
 from world import NOW, Phone, World, kind_document, supervisor_takes
 
+from backend.audit.verify import verify
 from backend.auth.revocations import Line
 from backend.kernel.errors import Refusal, catalogue
 from backend.kernel.ids import SERVER_AUTHOR
 from backend.sync import hlc
 from backend.sync.op import Act, New, Sealed, Set, op_id
 from backend.sync.rate import Rate
+from backend.sync.rebuild import differences
+from backend.sync.taking import Taking
 
 
 def states(answer):
@@ -767,6 +770,51 @@ async def test_bundles_that_arrive_together_share_a_commit_and_a_bad_one_spoils_
     assert commits < 12
     bodies = [await world.body(thing) for thing in things]
     assert [i for i, body in enumerate(bodies) if body is None] == [5]
+
+
+async def test_work_that_fails_leaves_what_was_done_before_it_in_the_same_commit_as_it_was(world: World):
+    phones = [await world.phone() for _ in range(3)]
+    thing = phones[0].new({"note": "first"})
+    await phones[0].push()
+    gone = f"thing/{world.new_id()}"
+    for phone, note in zip(phones, ("a", "b", "c"), strict=True):
+        world.now += 1_000
+        phone.set(thing, {"note": note})
+        phone.act(thing, "move", area=f"of {note}")
+
+    async def fails(taking: Taking) -> None:
+        world.now += 1_000
+        await taking.say(New(0, 0, 0, SERVER_AUTHOR, gone, 1, {"note": "spoilt"}))
+        for op in (Set(0, 0, 0, SERVER_AUTHOR, thing, {"note": "spoilt"}), Act(0, 0, 0, SERVER_AUTHOR, thing, "halt", {}, 0)):
+            assert (await taking.say(op)).state == "ok"
+        raise Refusal("sync.gap", have=0)
+
+    commits = []
+    done = world.sync._writer._done
+    world.sync._writer._done = lambda batch, committed: (commits.append(batch), done(batch, committed))
+    # What is opened by threads comes as it will; what they hand over waits behind this, and is then done together.
+    hold = asyncio.Event()
+    first = asyncio.create_task(world.sync.do(lambda taking: hold.wait()))
+    pushes = [asyncio.create_task(phone.push(2 if phone is phones[0] else 1)) for phone in phones[:2]]
+    while world.sync._writer._waiting.qsize() < 2:
+        await asyncio.sleep(0.001)
+    failing = asyncio.create_task(world.sync.do(fails))
+    last = asyncio.create_task(phones[2].push())
+    while world.sync._writer._waiting.qsize() < 4:
+        await asyncio.sleep(0.001)
+    hold.set()
+    await first
+    answers = [await push for push in (*pushes, last)]
+    with pytest.raises(Refusal):
+        await failing
+    assert len(commits) == 2
+    assert [states(answer) for answer in answers] == [[("ok", None)] * 2] * 3
+    view = await world.view(thing)
+    assert (view["note"], view["area"], view["status"]) == ("c", "of c", "open")
+    assert await world.body(gone) is None
+    assert [row["shape"] for row in await world.rows("SELECT shape FROM member WHERE doc = $1", thing)] == ["area:of c"]
+    report = await verify(world.store, world.keys, lambda: differences(world.store, world.judge))
+    assert report.ok, report.text()
 
 
 async def test_the_judge_hears_which_documents_changed_only_by_their_keys(world: World):
