@@ -1,6 +1,7 @@
 """Pull: what a person's phone lacks, as lines of JSON in pages, each ended by a cursor from which to go on.
 
-A page is read in one snapshot. A shape that is new to the phone comes whole, in key order, from a place in the ledger noted before its
+Pages are short, so that a slow line which breaks again and again gets on by some of them each time; what one query finds may fill several,
+all of one snapshot. A shape that is new to the phone comes whole, in key order, from a place in the ledger noted before its
 first document is read; the others bring what their trail says happened since their place. Bodies and patches are stored as they are sent:
 lines are joined, not encoded.
 """
@@ -9,7 +10,7 @@ import base64
 import hashlib
 import hmac
 import zlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ DOCS_IN_PAGE_MAX = 500
 SHAPES_IN_PAGE_MAX = 100
 CHANGES_IN_PAGE_MAX = 1_000
 VERDICTS_IN_PAGE_MAX = 500
+PAGE_BYTES_MAX = 160_000
+"""A page ends with the document or change that reaches it, before compression: some two seconds at 256 kbit/s."""
 WANTED_MAX = 500
 CURSOR_CHARS_MAX = 65_536
 TAG_BYTES = 16
@@ -51,6 +54,11 @@ class Page(msgspec.Struct):
     lines: list[bytes]
     cursor: Cursor
     more: bool
+
+
+Lines = list[tuple[bytes, tuple[dict[str, Any], list[str], Any] | None]]
+"""Lines, each with how far a phone is that has it and those before, as places of some shapes and the one place of others; None where it has
+to go on."""
 
 
 class Puller:
@@ -90,41 +98,43 @@ class Puller:
                     lines.append(msgspec.json.encode(head))
                     if hub is not None:
                         hub.sees(person, device, held)
-                page = await self._page(tx, cursor, person, device, held, want if first else ())
-            lines += page.lines
+                pages = await self._pages(tx, cursor, person, device, held, want if first else ())
+            for page in pages:
+                end = {"cursor": self._write(page.cursor, person, device), "through": page.cursor.through, "more": page.more}
+                yield b"\n".join([*lines, *page.lines, msgspec.json.encode(end), b""])
+                lines = []
             cursor, more, first = page.cursor, page.more, False
-            end = {"cursor": self._write(cursor, person, device), "through": cursor.through, "more": more}
-            lines.append(msgspec.json.encode(end))
-            yield b"\n".join(lines) + b"\n"
 
     async def shapes(self, tx: Tx, person: str) -> list[str]:
         """The shapes that this person may hold now."""
         return await self._judge.shapes(TxDocs(tx), person)
 
-    # A page.
+    # A snapshot's pages.
 
-    async def _page(self, tx: Tx, cursor: Cursor, person: str, device: int, held: list[str], want: Sequence[str]) -> Page:
+    async def _pages(self, tx: Tx, cursor: Cursor, person: str, device: int, held: list[str], want: Sequence[str]) -> list[Page]:
         end, _ = await ledger.head(tx)
         opener = Opener(tx, self._judge, person)
         places = dict(cursor.shapes)
-        lines = await self._lost(tx, places, held, end)
-        lines += await self._wanted(tx, opener, want, held, end)
+        lost = await self._lost(tx, places, held, end)
+        wanted = await self._wanted(tx, opener, want, held, end)
+        # Who gets only some of what it wanted asks for the others again.
+        pages, left = _cut([(line, None) for line in lost] + [(line, ({}, [], None)) for line in wanted], lambda *_: cursor)
         for shape in held:
             places.setdefault(shape, (end, ""))
+        before = dict(places)
         coming = [shape for shape in held if isinstance(places[shape], tuple)]
         if coming:
-            lines += await self._come(tx, opener, places, coming)
+            found = await self._come(tx, opener, places, coming)
             more = any(place != end for place in places.values())
         else:
-            changes, more = await self._changes(tx, opener, places, held, end)
-            lines += changes
+            found, more = await self._changes(tx, opener, places, held, end)
         done, verdicts = await self._verdicts(tx, cursor.verdicts, person, device, end)
-        lines += verdicts
-        through = cursor.through
-        numbers = [place for place in places.values() if isinstance(place, int)]
-        if len(numbers) == len(places):
-            through = min(numbers, default=end)
-        return Page(lines, Cursor(places, done, through, cursor.reads), more or done < end)
+
+        def so_far(through: dict[str, Any], shapes: list[str], place: Any) -> Cursor:
+            return _cursor({**before, **through, **dict.fromkeys(shapes, place)}, cursor, cursor.verdicts, end)
+
+        parts, left = _cut([*((line, None) for line in left), *found], so_far)
+        return [*pages, *parts, Page([*left, *verdicts], _cursor(places, cursor, done, end), more or done < end)]
 
     async def _lost(self, tx: Tx, places: dict[str, Any], held: list[str], end: int) -> list[bytes]:
         """What the phone must forget with the shapes that its person no longer holds."""
@@ -149,12 +159,14 @@ class Puller:
         if not keys:
             return []
         allowed = await members(tx, keys, held)
-        return await self._whole(tx, opener, sorted(allowed)) + [_gone(key, end) for key in keys if key not in allowed]
+        lines = [line for _, line in await self._whole(tx, opener, sorted(allowed))]
+        return lines + [_gone(key, end) for key in keys if key not in allowed]
 
-    async def _come(self, tx: Tx, opener: Opener, places: dict[str, Any], coming: list[str]) -> list[bytes]:
+    async def _come(self, tx: Tx, opener: Opener, places: dict[str, Any], coming: list[str]) -> Lines:
         """The next documents of the shapes that are not complete, one after the other. What another, complete shape holds has come with
         that."""
-        lines: list[bytes] = []
+        lines: Lines = []
+        through: dict[str, Any] = {}
         room = DOCS_IN_PAGE_MAX
         for shape in coming[:SHAPES_IN_PAGE_MAX]:
             since, after = places[shape]
@@ -168,14 +180,17 @@ class Puller:
             )
             places[shape] = since if len(rows) < room else (since, rows[-1]["key"])
             there = await members(tx, [row["key"] for row in rows], complete) if complete and rows else set()
-            lines += [await _doc(opener, row) for row in rows if row["key"] not in there]
+            for row in rows:
+                if row["key"] not in there:
+                    lines.append((await _doc(opener, row), (through, [shape], (since, row["key"]))))
+            through = {**through, shape: places[shape]}
             room -= len(rows)
             if not room:
                 break
         return lines
 
-    async def _changes(self, tx: Tx, opener: Opener, places: dict[str, Any], held: list[str], end: int) -> tuple[list[bytes], bool]:
-        """What happened in complete shapes since their places, the furthest behind first."""
+    async def _changes(self, tx: Tx, opener: Opener, places: dict[str, Any], held: list[str], end: int) -> tuple[Lines, bool]:
+        """What happened in complete shapes since their places, the furthest behind first; and whether there is more."""
         if not held:
             return [], False
         place = min(places[shape] for shape in held)
@@ -190,9 +205,14 @@ class Puller:
             rows = [row for row in rows if row["seq"] <= upto]
         for shape in behind:
             places[shape] = upto
-        return await self._tell(tx, opener, rows, held, end), any(places[shape] < end for shape in held)
+        lines = await self._tell(tx, opener, rows, held, end)
+        # Between two lines of one seq no place lies.
+        after = [*(seq for seq, _ in lines), end + 1][1:]
+        placed: Lines = [(line, ({}, behind, seq) if seq < then else None) for (seq, line), then in zip(lines, after, strict=True)]
+        return placed, any(places[shape] < end for shape in held)
 
-    async def _tell(self, tx: Tx, opener: Opener, rows: list[Any], held: list[str], end: int) -> list[bytes]:
+    async def _tell(self, tx: Tx, opener: Opener, rows: list[Any], held: list[str], end: int) -> list[tuple[int, bytes]]:
+        """The lines of these changes in the order of the seqs they stand at."""
         seqs: dict[str, set[int]] = {}
         whole: set[str] = set()
         for seq, doc, what in rows:
@@ -217,19 +237,21 @@ class Puller:
             for row in sizes:
                 if sum(len(p["patch"]) for p in patches[row["key"]]) > row["size"]:
                     whole.add(row["key"])
-        lines = [(min(seqs[doc]), _gone(doc, end)) for doc in gone]
+        # A document that comes whole has all its changes; so it stands where the first of them would.
+        lines: list[tuple[int, bytes]] = [(min(seqs[doc]), _gone(doc, end)) for doc in gone]
         for doc, held_patches in patches.items():
             if doc not in whole:
                 for row in held_patches:
                     lines.append((row["seq"], await _patch(opener, row)))
+        lines += [(min(seqs[doc]), line) for doc, line in await self._whole(tx, opener, sorted(whole & there))]
         lines.sort(key=lambda line: line[0])
-        return [line for _, line in lines] + await self._whole(tx, opener, sorted(whole & there))
+        return lines
 
-    async def _whole(self, tx: Tx, opener: Opener, keys: list[str]) -> list[bytes]:
+    async def _whole(self, tx: Tx, opener: Opener, keys: list[str]) -> list[tuple[str, bytes]]:
         if not keys:
             return []
         rows = await tx.all(f"SELECT key, seq, body FROM document WHERE {tx.among('key', 1)} ORDER BY key", tx.listed(keys))
-        return [await _doc(opener, row) for row in rows]
+        return [(row["key"], await _doc(opener, row)) for row in rows]
 
     async def _verdicts(self, tx: Tx, after: int, person: str, device: int, end: int) -> tuple[int, list[bytes]]:
         """Verdicts on this person's ops in this device's queue, and the place up to which they are told."""
@@ -313,6 +335,27 @@ async def _patch(opener: Opener, row: Any) -> bytes:
         patch = await opener.patch(row["doc"], patch)
     rest = patch[1:] if len(patch) == 2 else b"," + patch[1:]
     return b'{"patch":"%b","seq":%d%b' % (row["doc"].encode(), row["seq"], rest)
+
+
+def _cut(lines: Lines, at: Callable[..., Cursor]) -> tuple[list[Page], list[bytes]]:
+    """Full pages of these lines, and the lines left over. `at`: the cursor of a phone that is so far."""
+    pages: list[Page] = []
+    part: list[bytes] = []
+    size = 0
+    for line, place in lines:
+        part.append(line)
+        size += len(line)
+        if size >= PAGE_BYTES_MAX and place is not None:
+            pages.append(Page(part, at(*place), True))
+            part, size = [], 0
+    return pages, part
+
+
+def _cursor(places: dict[str, Any], before: Cursor, verdicts: int, end: int) -> Cursor:
+    """`through` moves on only once every shape is complete."""
+    numbers = [place for place in places.values() if isinstance(place, int)]
+    through = min(numbers, default=end) if len(numbers) == len(places) else before.through
+    return Cursor(places, verdicts, through, before.reads)
 
 
 def _least(places: Iterable[int | tuple[int, str]]) -> int:

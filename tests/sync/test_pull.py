@@ -227,8 +227,9 @@ async def test_a_person_who_is_not_active_gets_nothing_and_loses_what_they_held(
 
 
 class TestPages:
-    @pytest.fixture(autouse=True)
-    def small(self, monkeypatch: pytest.MonkeyPatch):
+    @pytest.fixture(autouse=True, params=[300, pulling.PAGE_BYTES_MAX])
+    def small(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(pulling, "PAGE_BYTES_MAX", request.param)
         monkeypatch.setattr(pulling, "DOCS_IN_PAGE_MAX", 7)
         monkeypatch.setattr(pulling, "CHANGES_IN_PAGE_MAX", 9)
         monkeypatch.setattr(pulling, "VERDICTS_IN_PAGE_MAX", 5)
@@ -287,6 +288,26 @@ class TestPages:
         await held.sync(world, reader)
         await held.agrees(world, {"area:a", "area:b", "area:c"})
 
+    async def test_a_delta_that_breaks_at_any_line_goes_on_from_its_last_cursor(self, world: World):
+        phone, reader = await world.phone(), await world.phone()
+        world.judge.holds[reader.person] = {"area:a", "area:b"}
+        keys = [phone.new({"area": "abc"[i % 3]}) for i in range(12)]
+        await phone.push()
+        before = await world.pull(reader)
+        for i in range(40):
+            phone.set(keys[i * 5 % 12], {"note": "x" * (i % 9 * 10)})
+            if i % 6 == 0:
+                phone.act(keys[(i * 5) % 12], "move", area="abcd"[i % 4])
+        await phone.push(13)
+        whole = await world.pull(reader, before.cursor)
+        assert len(whole.of("cursor")) > 3
+        for cut in range(1, len(whole.lines), 3):
+            held = Held()
+            held.apply(before.lines)
+            held.apply(whole.lines[:cut])
+            await held.sync(world, reader)
+            await held.agrees(world, {"area:a", "area:b"})
+
     async def test_verdicts_come_in_pages_too(self, world: World):
         phone = await world.phone()
         for _ in range(23):
@@ -294,6 +315,42 @@ class TestPages:
         await phone.push()
         held = await Held().sync(world, phone)
         assert len(held.verdicts) == 23
+
+
+async def test_a_line_that_breaks_after_every_page_brings_everything_in_time_and_no_page_is_long(world: World):
+    phone, reader = await world.phone(), await world.phone()
+    keys = [phone.new({"note": "x" * (50 + i % 3 * 8_000)}) for i in range(60)]
+    await phone.push()
+    held = Held()
+
+    async def page(want: list[str]) -> bool:
+        async for part in world.sync.pull(reader.person, reader.number, held.cursor, want):
+            assert len(part) < pulling.PAGE_BYTES_MAX + 20_000
+            lines = [json.loads(line) for line in part.splitlines()]
+            held.apply(lines)
+            return lines[-1]["more"]
+        raise AssertionError
+
+    pages = 1
+    while await page([]):
+        pages += 1
+    assert pages >= 3
+    await held.agrees(world, {"site"})
+    # Changes, documents that were asked for, and both at once.
+    for key in keys:
+        phone.set(key, {"note": "y" * 9_000})
+    await phone.push(61)
+    missing = set(keys)
+    for key in keys:
+        del held.docs[key], held.seqs[key]
+    more = True
+    while more or missing:
+        more = await page(sorted(missing))
+        assert not missing or missing - held.docs.keys() < missing
+        missing -= held.docs.keys()
+    held.want.clear()
+    await held.sync(world, reader)
+    await held.agrees(world, {"site"})
 
 
 class TestWant:

@@ -225,6 +225,7 @@ def sync_limits_table(_: Anlu) -> str:
         ("每个账号试错 tries for a name in five minutes", attempts.ATTEMPTS_MAX, "`auth.too_many`"),
         ("一页文档 documents in a page of a first pull", pull.DOCS_IN_PAGE_MAX, "next page"),
         ("一页变更 changes in a page", pull.CHANGES_IN_PAGE_MAX, "next page"),
+        ("一页字节 bytes of a page, up to the line that reaches it", pull.PAGE_BYTES_MAX, "next page"),
         ("want", pull.WANTED_MAX, "the rest is not read"),
         ("游标 characters of a cursor", pull.CURSOR_CHARS_MAX, "`reset`"),
         ("事件注释 comment of the event stream, seconds", events.COMMENT_SECONDS, ""),
