@@ -20,7 +20,7 @@ from backend.sync.op import BUNDLE_BYTES_MAX, OPS_IN_BUNDLE_MAX
 from backend.sync.push import JOSE_BYTES_MAX
 from backend.sync.server import Sync
 
-BROTLI_QUALITY = 4
+BROTLI_QUALITY = 2
 GZIP_LEVEL = 5
 SMALL_BYTES = 512
 """Below this, compressing costs more than it saves."""
