@@ -125,6 +125,12 @@ async def test_a_row_that_cannot_be_is_an_error_at_its_cell(admin: Desk) -> None
     }
 
 
+async def test_a_second_row_for_one_cell_of_the_roster_is_named_without_codes(admin: Desk) -> None:
+    row = [DAY, "白班", "LG", "点检员", "10318"]
+    report = await admin.check("roster", xlsx(HEAD, row, row))
+    assert [one["params"] for one in report["errors"]] == [{"text": f"{DAY} LG", "row": 2}]
+
+
 async def test_the_template_has_examples_and_lists_the_shifts_and_people(admin: Desk, tmp_path) -> None:
     file = tmp_path / "roster.xlsx"
     file.write_bytes(await admin.file("roster", "template.xlsx"))

@@ -377,8 +377,11 @@ def _match(
             continue
         spelling = spelling_of(table, given)
         if spelling in first:
-            key = " ".join(str(given[name]) for name in (table.key, *table.also_by) if isinstance(given.get(name), str))
-            wrong(number, table.key, "import.twice", text=key, row=first[spelling])
+            # A choice is a code by now, which nobody wrote: the row's number says the rest.
+            said = [
+                name for name in (table.key, *table.also_by) if table.columns[name].type != "choice" and isinstance(given.get(name), str)
+            ]
+            wrong(number, table.key, "import.twice", text=" ".join(given[name] for name in said), row=first[spelling])
             continue
         first[spelling] = number
         held = world.held.get(spelling, [])
