@@ -5,4 +5,4 @@ from typing import Any
 
 async def up(tx: Any) -> None:
     """The same statement stands on SQLite and PostgreSQL."""
-    await tx.run("ALTER TABLE device ADD COLUMN photos INTEGER")
+    await tx.run("ALTER TABLE device ADD COLUMN photos BIGINT")
