@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +20,7 @@ LIFE_MS = 86_400_000
 CHARACTERS = 12
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O, U."""
+HERE_ONLY = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class _Kept(msgspec.Struct):
@@ -59,7 +61,13 @@ async def greeting(store: Store, folder: Path, origin: str, now: int) -> Text:
     """Where the plant is; with a new code where nobody is in it yet."""
     async with store.read():
         somebody = await accounts.any_yet()
-    return Text(f"安炉：{origin}", f"Anlu: {origin}") if somebody else invitation(make(folder, now), origin)
+    said = Text(f"安炉：{origin}", f"Anlu: {origin}") if somebody else invitation(make(folder, now), origin)
+    if urlsplit(origin).hostname not in HERE_ONLY:
+        return said
+    return Text(
+        f"{said.zh}\n这个地址只有本机能打开，标签上的二维码也印它：手机要用，请设置 ANLU_ORIGIN，或用 serve --lan。",
+        f"{said.en}\nOnly this machine can open that address, and labels carry it: for phones set ANLU_ORIGIN, or use serve --lan.",
+    )
 
 
 def _hash(code: str) -> str:

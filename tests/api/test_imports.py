@@ -121,6 +121,12 @@ async def test_a_second_import_of_a_file_changes_nothing_and_an_edited_one_chang
     assert (machine["area"], machine["criticality"], machine["place"]) == (area_id("rolling"), "C", {"lat": 31.5, "lon": 121.4})
 
 
+@pytest.mark.parametrize(("called", "type_"), [("天车", "overhead_crane"), ("Ladle crane", "casting_crane"), ("龙门吊", "gantry_crane")])
+async def test_a_type_may_be_called_what_the_shop_floor_calls_it(plant: Plant, admin: Desk, called: str, type_: str) -> None:
+    await admin.take_in("machines", xlsx(MACHINE, ["N-1", "一号", "", called, "LG", "", "", ""]))
+    assert (await documents(plant, "machine"))["N-1"]["type"] == type_
+
+
 async def test_a_type_that_has_no_check_list_is_taken_and_told(admin: Desk) -> None:
     report = await admin.check("machines", xlsx([*MACHINE, "备注"], ["N-1", "一号", "", "水泵", "LG", "", "", "", "x"]))
     assert (report["unknown"], report["ignored"], report["bad"]) == ({"水泵": 1}, ["备注"], 0)

@@ -18,9 +18,9 @@ ColumnType = Literal["text", "number", "date", "choice", "known", "ref", "refs",
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from"}):
     """One column. Its heading is `title` in either language, both, or one of `also`.
 
-    `type`: `choice` is one of the kind's own choices, or of what `from` names; `known` may be anything, and what `from` names is offered;
-    `ref` is the key of a document of the kind `of`, `refs` several with semicolons between, at most `max`; `roles` is `role@area; …`;
-    `username` and `password` are an account and no part of the document.
+    `type`: `choice` is one of the kind's own choices, or of what `from` names; `known` may be anything, and what `from` names is offered,
+    with `words` for what people call one of them; `ref` is the key of a document of the kind `of`, `refs` several with semicolons between,
+    at most `max`; `roles` is `role@area; …`; `username` and `password` are an account and no part of the document.
     `field`: the field it fills, `map.entry` inside one (its own name where it is not said). `by`: the transition that changes it later;
     `fixed`: nothing does. `empties`: though it must be filled in, a lone dash empties it. `together`: columns that are filled in too where
     this one is.
@@ -30,6 +30,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
     title: Text
     help: Text
     also: list[str] = []
+    words: dict[str, list[str]] = {}
     required: bool = False
     field: str = ""
     by: str = ""

@@ -248,7 +248,7 @@ def _reader(table: Table, kind: CompiledKind, world: World, name: str) -> Callab
             return lambda value: _choice(text_of(value), choices, words)
         case "known":
             most = int(field.max) if field is not None and field.max is not None else CELL_CHARS_MAX
-            offered = _by_words(world.known[column.source])
+            offered = _by_words(world.known[column.source]) | {folded(text): name for name, texts in column.words.items() for text in texts}
             return lambda value: offered.get(folded(text_of(value))) or _short(text_of(value), most)
         case "ref":
             return lambda value: text_of(value)

@@ -90,6 +90,10 @@ export const WORDS = {
     zh: "这是您提出的，要由另一人确认。您可以撤回。",
     en: "You proposed this: somebody else has to confirm it. You may take it back.",
   },
+  own_limit: {
+    zh: "这是您提出的，要由另一人确认。要收回它，按“不同意”。",
+    en: "You proposed this: somebody else has to confirm it. To take it back, press Decline.",
+  },
   two_persons: { zh: "改限值要两个人：一人提出，另一人确认。", en: "Two persons change a limit: one proposes, another confirms." },
   affects: { zh: "影响哪里", en: "What it affects" },
   affects_none: { zh: "现在没有检查表或规则用到它。", en: "No checklist and no rule uses it now." },
@@ -130,6 +134,7 @@ export const WORDS = {
   add_role: { zh: "添加岗位…", en: "Add a role…" },
   shift: { zh: "班次", en: "Shift" },
   empty_cell: { zh: "没有排", en: "Nobody" },
+  with_roster: { zh: "{name} · 有排班", en: "{name} · has a roster" },
   put_duty: { zh: "{role} · {shift} · {date}", en: "{role} · {shift} · {date}" },
   empty_the_cell: { zh: "清空这一格", en: "Take everybody out" },
   duty_emptied: { zh: "这一格已清空，原来的排班留在记录里", en: "Nobody is in this cell now; what stood stays in the record" },
