@@ -21,7 +21,7 @@ import msgspec
 import psutil
 
 from bench import median, report
-from bench.sync_raw import PHONES, begin, edit, push
+from bench.sync_raw import PHONES, begin, edit, push, push_edits
 from tests.e2e.client import Client
 from tests.e2e.harness import Plant
 
@@ -119,19 +119,7 @@ def poked_ms(writer: Client, key: str, listening: Listening, r: random.Random) -
 
 def pushed_us(writers: list[Client], owned: list[list[str]], r: random.Random) -> float:
     """Microseconds an edit, eight phones at once."""
-    took = []
-    for _ in range(TRIES):
-        for writer, keys in zip(writers, owned, strict=True):
-            for _ in range(EDITS):
-                edit(writer, r.choice(keys), r)
-        ready = [writer.bundles() for writer in writers]
-        with concurrent.futures.ThreadPoolExecutor(len(writers)) as pool:
-            began = time.perf_counter()
-            refused = sum(pool.map(push, writers, ready))
-            took.append((time.perf_counter() - began) / (EDITS * len(writers)) * 1e6)
-        if refused:
-            raise RuntimeError(f"{refused} edits were refused")
-    return median(took)
+    return median([push_edits(writers, owned, EDITS, r) / (EDITS * len(writers)) * 1e6 for _ in range(TRIES)])
 
 
 def grown(plant: Plant) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -53,6 +53,21 @@ def push(client: Client, bundles: list[tuple[bytes, str]]) -> int:
     return refused
 
 
+def push_edits(clients: list[Client], owned: list[list[str]], edits: int, r: random.Random) -> float:
+    """Each of these phones pushes so many edits of its own, all at once; the seconds it took. Raises RuntimeError if one is refused."""
+    for client, keys in zip(clients, owned, strict=True):
+        for _ in range(edits):
+            edit(client, r.choice(keys), r)
+    ready = [client.bundles() for client in clients]
+    with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:
+        began = time.perf_counter()
+        refused = sum(pool.map(push, clients, ready))
+        took = time.perf_counter() - began
+    if refused:
+        raise RuntimeError(f"{refused} edits were refused")
+    return took
+
+
 def pull(reader: Client) -> int:
     """Fetch everything, unread but for the cursors: what is measured is the server. The number of documents."""
     documents, cursor, more = 0, None, True
@@ -76,17 +91,7 @@ def ours(folder: Path) -> dict[str, Any]:
         owned = [[begin(client, area, r) for _ in range(EDITED // len(PHONES))] for client in clients]
         for client in clients:
             assert push(client, client.bundles()) == 0
-        pushes = []
-        for _ in range(RUNS):
-            for client, keys in zip(clients, owned, strict=True):
-                for _ in range(EDITS):
-                    edit(client, r.choice(keys), r)
-            ready = [client.bundles() for client in clients]
-            with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:
-                began = time.perf_counter()
-                refused = sum(pool.map(push, clients, ready))
-                pushes.append(time.perf_counter() - began)
-            assert refused == 0
+        pushes = [push_edits(clients, owned, EDITS, r) for _ in range(RUNS)]
         edits = [data for client in clients for data in client.said[-EDITS:]]
         filler = clients[0]
         for _ in range(DOCUMENTS - EDITED):

@@ -10,6 +10,7 @@ from playwright.sync_api import FilePayload, Route, expect
 from tests.e2e.client import Client
 from tests.e2e.harness import Phone, Plant
 from tests.e2e.plants import Crane, known
+from tests.e2e.test_outbox import begin_report, report, send_report
 from tests.e2e.test_rough_hands import plain
 
 CAMERA = False
@@ -24,14 +25,6 @@ def until(held: Phone, asked: str, answer: bool) -> None:
     raise AssertionError(f"never {answer}: {asked}")
 
 
-def report(held: Phone, area: str, note: str) -> None:
-    held.today()
-    held.press("report-hazard")
-    held.press("snap-area")
-    held.press(f"option-{area}")
-    held.type("snap-note", note)
-
-
 def test_a_photo_that_the_server_will_never_take_is_taken_again_or_left_out(
     new_phone: Callable[..., Phone], plant: Plant, all_cranes: list[Crane]
 ) -> None:
@@ -43,7 +36,7 @@ def test_a_photo_that_the_server_will_never_take_is_taken_again_or_left_out(
 
     held.context.route("**/api/media/uploads", refuse)
     for n, note in enumerate(("护栏缺失", "照明损坏")):
-        report(held, all_cranes[0].area, note)
+        begin_report(held, all_cranes[0].area, note)
         held.by("photo-choose").set_input_files(files=[plain(n)])
         expect(held.by("photo")).to_have_count(1)
         held.press("snap-send")
@@ -89,9 +82,7 @@ def test_what_was_refused_is_mended_beside_what_was_being_typed_and_neither_is_l
     held.ready_offline()
     held.offline()
     report(held, all_cranes[0].area, "平台有油")
-    held.press("snap-send")
-    held.by("hazard-state").wait_for()
-    report(held, all_cranes[0].area, "写了一半")
+    begin_report(held, all_cranes[0].area, "写了一半")
     give([])
     try:
         held.offline(False)
@@ -115,8 +106,7 @@ def test_what_was_refused_is_mended_beside_what_was_being_typed_and_neither_is_l
     held.press("send-now")
     held.press("mend")
     expect(held.by("snap-send")).to_be_enabled()
-    held.press("snap-send")
-    held.by("hazard-state").wait_for()
+    send_report(held)
     held.today()
     held.synced()
     held.press("report-hazard")
@@ -195,14 +185,12 @@ def test_a_phone_without_room_says_so_loses_nothing_and_goes_on_when_there_is_ro
     held.ready_offline()
     held.offline()
     report(held, all_cranes[0].area, "先写的")
-    held.press("snap-send")
-    held.by("hazard-state").wait_for()
     browser = held.context.new_cdp_session(held.page)
     browser.send("Storage.overrideQuotaForOrigin", {"origin": held.origin, "quotaSize": 100_000})
     # Chromium asks for the quota anew only now and then.
     until(held, NO_ROOM, True)
 
-    report(held, all_cranes[0].area, "后写的")
+    begin_report(held, all_cranes[0].area, "后写的")
     held.by("photo-choose").set_input_files(files=[noise(1)])
     expect(held.page.locator("main [role=alert]")).to_contain_text("手机存储已满")
     expect(held.page.locator("main [role=alert]")).to_contain_text("请删除手机里不用的照片或应用")
@@ -212,8 +200,7 @@ def test_a_phone_without_room_says_so_loses_nothing_and_goes_on_when_there_is_ro
     until(held, NO_ROOM, False)
     held.by("photo-choose").set_input_files(files=[noise(2)])
     expect(held.by("photo")).to_have_count(1)
-    held.press("snap-send")
-    held.by("hazard-state").wait_for()
+    send_report(held)
     held.offline(False)
     held.today()
     held.synced(60)
@@ -231,8 +218,6 @@ def test_a_phone_whose_data_was_cleared_under_the_open_app_says_what_is_gone_and
     held.ready_offline()
     held.offline()
     report(held, all_cranes[0].area, "没有发出")
-    held.press("snap-send")
-    held.by("hazard-state").wait_for()
     held.context.new_cdp_session(held.page).send("Storage.clearDataForOrigin", {"origin": held.origin, "storageTypes": "indexeddb"})
     lost = held.by("lost")
     expect(lost).to_contain_text("数据被清除")

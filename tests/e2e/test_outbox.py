@@ -107,14 +107,22 @@ def unlock_as(held: Phone, person: str, pin: str) -> None:
     held.by("sync-chip").first.wait_for()
 
 
-def report(held: Phone, area: str, note: str) -> None:
+def begin_report(held: Phone, area: str, note: str) -> None:
     held.today()
     held.press("report-hazard")
     held.press("snap-area")
     held.press(f"option-{area}")
     held.type("snap-note", note)
+
+
+def send_report(held: Phone) -> None:
     held.press("snap-send")
     held.by("hazard-state").wait_for()
+
+
+def report(held: Phone, area: str, note: str) -> None:
+    begin_report(held, area, note)
+    send_report(held)
 
 
 def test_two_persons_on_one_phone_keep_their_work_apart_and_lose_none_of_it(

@@ -76,6 +76,18 @@ const open = async (person = PERSON, pin = "1234") => {
   await core.syncNow();
 };
 
+const QUEUED_PHOTO = {
+  type: "image/jpeg",
+  size: 1,
+  w: 1,
+  h: 1,
+  bytes: new ArrayBuffer(1),
+  author: PERSON,
+  sent: 0,
+  state: "queued",
+  url: null,
+} as const;
+
 describe("who is here", { timeout: 30_000 }, () => {
   test("nobody, then a password, then a PIN, then the plant", async () => {
     expect(core.lock.value).toBe("none");
@@ -410,20 +422,9 @@ describe("what they hold and say", { timeout: 30_000 }, () => {
     await core.syncNow();
     expect(core.unsent.value).toEqual({ count: 0, photos: 0, oldestAt: null });
     const db = new DeviceDb(disk);
-    const photo = {
-      type: "image/jpeg",
-      size: 1,
-      w: 1,
-      h: 1,
-      bytes: new ArrayBuffer(1),
-      author: PERSON,
-      sent: 0,
-      state: "queued",
-      url: null,
-    } as const;
     await db.media.bulkAdd([
-      { ...photo, sha256: "a".repeat(64), at: now - 5_000 },
-      { ...photo, sha256: "b".repeat(64), at: now },
+      { ...QUEUED_PHOTO, sha256: "a".repeat(64), at: now - 5_000 },
+      { ...QUEUED_PHOTO, sha256: "b".repeat(64), at: now },
     ]);
     await db.ops.toCollection().modify({ media: ["a".repeat(64)] });
     db.close();
@@ -456,19 +457,8 @@ describe("what they hold and say", { timeout: 30_000 }, () => {
 
   test("a phone whose clock jumps to another century goes on, keeps everything and says that its date is wrong", async () => {
     await open();
-    const photo = {
-      type: "image/jpeg",
-      size: 1,
-      w: 1,
-      h: 1,
-      bytes: new ArrayBuffer(1),
-      author: PERSON,
-      sent: 0,
-      state: "queued",
-      url: null,
-    } as const;
     const db = new DeviceDb(disk);
-    await db.media.add({ ...photo, sha256: "a".repeat(64), at: now });
+    await db.media.add({ ...QUEUED_PHOTO, sha256: "a".repeat(64), at: now });
     await core.create("hazard", { note: "before" });
     await core.syncNow();
     const kept = await db.bundles.count();
