@@ -32,6 +32,18 @@ def keeper_of(world: World) -> Keeper:
     return Keeper(world.sync, Kinds(), lambda: world.now, cold=world.folder / "cold", cold_years=3)
 
 
+async def rounded(world: World) -> tuple[Phone, str, dict[str, str]]:
+    """A phone that may read places, its thing whose place was rounded, and what stood sealed in it."""
+    phone = await world.phone()
+    world.judge.readers.add(phone.person)
+    sealed = phone.seal(EXACT)
+    thing = phone.new({"place": sealed})
+    await phone.push()
+    world.now += 31 * DAY
+    await places.round_old(world.sync, Kinds(), world.now)
+    return phone, thing, sealed
+
+
 class Kinds:
     """What a judge knows of kinds: the one."""
 
@@ -116,26 +128,15 @@ class TestPlaces:
         assert json.loads(row["value"]) == ROUGH
 
     async def test_a_rounded_place_can_be_erased_and_then_nothing_is_left_of_it(self, world: World):
-        phone = await world.phone()
-        world.judge.readers.add(phone.person)
-        sealed = phone.seal(EXACT)
-        thing = phone.new({"place": sealed})
-        await phone.push()
-        world.now += 31 * DAY
-        await places.round_old(world.sync, Kinds(), world.now)
+        phone, thing, sealed = await rounded(world)
         await world.sync.erase(thing, [sealed["sealed"]], phone.person, "asked for")
         assert (await place(world, phone, thing))[0] is None
         assert await world.rows("SELECT hash FROM sealed WHERE value IS NOT NULL OR salt IS NOT NULL") == []
         assert (await verify(world.store, world.keys)).ok
 
     async def test_a_value_sent_again_after_it_was_rounded_stays_rounded(self, world: World):
-        phone, again = await world.phone(), await world.phone()
-        world.judge.readers.add(phone.person)
-        sealed = phone.seal(EXACT)
-        thing = phone.new({"place": sealed})
-        await phone.push()
-        world.now += 31 * DAY
-        await places.round_old(world.sync, Kinds(), world.now)
+        phone, thing, sealed = await rounded(world)
+        again = await world.phone()
         again.sealed = phone.sealed
         again.new({"place": sealed})
         again.sign_in(again.person)
